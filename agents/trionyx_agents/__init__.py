@@ -1,0 +1,1 @@
+"""Agent runtimes that know one MCP server and nothing of policies, labels or logs."""

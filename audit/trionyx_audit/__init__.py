@@ -1,0 +1,1 @@
+"""A signed, hash-chained log: format, writer, verifier, proofs; knows nothing of tools or policies."""

@@ -1,0 +1,1 @@
+"""Builders, recorders and reference models shared by the tests."""
