@@ -1,0 +1,237 @@
+"""From a received `tools/call` to a request the core can decide, or to a rejection; and the pins that this rests on.
+
+A tool exists here when three things agree: an upstream lists it, the catalog classifies it, and its descriptor is
+the one first seen in this run. Anything else cannot be called, and is not offered. Decides nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from trionyx_policies.decision import Obligation
+from trionyx_proxy.arguments import ARGUMENTS, JSON, Limits, canonical, check
+from trionyx_proxy.catalog import Catalog, ToolEntry
+from trionyx_proxy.core.request import CallId, Rejection, RejectionCode, Request, Tool
+from trionyx_proxy.errors import ArgumentError
+from trionyx_proxy.facts import call_facts
+from trionyx_proxy.pep.delivery import offered_descriptor
+from trionyx_proxy.schema import PinnedSchema, descriptor_digest
+
+MAX_NAME_CHARS = 64
+"""Offered names stay callable through gateways that allow 64 characters in a tool name."""
+
+NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One callable tool.
+
+    Args:
+        tool: what the core knows of it.
+        entry: what the catalog says of its arguments and sinks.
+        schema: its input schema, as pinned.
+        offered: the descriptor the agent is shown.
+    """
+
+    tool: Tool
+    entry: ToolEntry
+    schema: PinnedSchema
+    offered: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A listed tool that is not offered, and why; recorded, never shown to the agent."""
+
+    server: str
+    name: str
+    reason: str
+
+
+class Admission:
+    """The pinned tools of a run, and the way a call of one of them becomes a request.
+
+    INVARIANT: a descriptor once pinned in this run never changes; a tool that comes back different is withheld until
+    it comes back the same.
+    """
+
+    def __init__(self, catalog: Catalog, *, limits: Limits = ARGUMENTS) -> None:
+        self._catalog = catalog
+        self._limits = limits
+        self._pins: dict[str, Pin] = {}
+        self._digests: dict[str, str] = {}
+
+    @property
+    def pins(self) -> Mapping[str, Pin]:
+        """The callable tools, by offered name."""
+        return self._pins
+
+    def pin(self, server: str, section: str, listed: list[dict[str, Any]]) -> tuple[Withheld, ...]:
+        """Take an upstream's tool list; return what of it is withheld.
+
+        Args:
+            server: the upstream's alias.
+            section: the catalog section that classifies its tools.
+            listed: raw descriptors, strict-parsed.
+        """
+        withheld: list[Withheld] = []
+        found: dict[str, Pin] = {}
+        for descriptor in listed:
+            name = descriptor.get("name")
+            if not isinstance(name, str) or not name or not set(name) <= NAME_CHARS:
+                withheld.append(Withheld(server, "", "name"))
+                continue
+            outcome = self._pin_one(server, section, name, descriptor)
+            if outcome in found.values() or (isinstance(outcome, Pin) and outcome.tool.id in found):
+                outcome = "listed_twice"
+                found.pop(f"{server}__{name}", None)
+            if isinstance(outcome, Pin):
+                found[outcome.tool.id] = outcome
+            else:
+                withheld.append(Withheld(server, name, outcome))
+        for tool_id in [tool_id for tool_id, pin in self._pins.items() if pin.tool.server == server]:
+            del self._pins[tool_id]
+        self._pins |= found
+        return tuple(withheld)
+
+    def _pin_one(self, server: str, section: str, name: str, descriptor: Mapping[str, Any]) -> Pin | str:
+        tool_id = f"{server}__{name}"
+        if len(tool_id) > MAX_NAME_CHARS:
+            return "name_too_long"
+        entry = self._catalog.tool(section, name)
+        if entry is None:
+            return "not_in_catalog"
+        try:
+            digest = descriptor_digest(descriptor)
+            schema = PinnedSchema.pin(descriptor.get("inputSchema"))
+        except ArgumentError as error:
+            return error.code
+        if self._digests.setdefault(tool_id, digest) != digest:
+            return "descriptor_changed"
+        tool = Tool(tool_id, server, section, name, entry.effect, entry.result, digest)
+        return Pin(tool, entry, schema, offered_descriptor(descriptor, name=tool_id))
+
+    def reload(self, catalog: Catalog) -> Mapping[str, str]:
+        """Classify the pinned tools by another catalog; return those that it no longer admits, with the reason."""
+        self._catalog = catalog
+        dropped: dict[str, str] = {}
+        for tool_id, pin in list(self._pins.items()):
+            entry = catalog.tool(pin.tool.catalog, pin.tool.name)
+            if entry is None:
+                del self._pins[tool_id]
+                dropped[tool_id] = "not_in_catalog"
+            else:
+                tool = replace(pin.tool, effect=entry.effect, output=entry.result)
+                self._pins[tool_id] = replace(pin, tool=tool, entry=entry)
+        return dropped
+
+    def admit(self, params: Mapping[str, Any] | None, *, call: CallId, at_ms: int) -> Request | Rejection:
+        """Read the parameters of a `tools/call`; every way they can be wrong is a rejection.
+
+        Args:
+            params: strict-parsed `params` of the request.
+            call: identity minted for this call.
+            at_ms: arrival, Unix milliseconds.
+        """
+        given = dict(params or {})
+        name = given.get("name")
+        received = orjson.dumps(given)
+        subject = printable(name) if isinstance(name, str) else ""
+
+        def reject(code: RejectionCode, detail: str) -> Rejection:
+            return Rejection(
+                call, code, subject, detail, hashlib.sha256(received).hexdigest(), len(received), at_ms
+            )
+
+        if not isinstance(name, str) or not given.keys() <= {"name", "arguments", "_meta"}:
+            return reject(RejectionCode.MALFORMED, "the call has members other than a name and arguments")
+        pin = self._pins.get(name)
+        if pin is None:
+            return reject(RejectionCode.UNKNOWN_TOOL, "no tool of this name is offered")
+        arguments = given.get("arguments", {})
+        if not isinstance(arguments, dict):
+            return reject(RejectionCode.MALFORMED, "the arguments are not an object")
+        try:
+            return self._request(pin, arguments, call=call, at_ms=at_ms, trace=_trace(given.get("_meta")))
+        except ArgumentError as error:
+            code = RejectionCode.SCHEMA if error.code == "schema" else RejectionCode.MALFORMED
+            # The error's text is host-authored; the pointer may hold names that the sender chose.
+            return reject(code, f"arguments: {error}")
+
+    def _request(self, pin: Pin, arguments: JSON, *, call: CallId, at_ms: int, trace: str) -> Request:
+        check(arguments, self._limits)
+        checked = pin.schema.apply(arguments)
+        form = canonical(checked)
+        if len(form) > self._limits.max_bytes:
+            raise ArgumentError("too_large", "", "too many bytes")
+        facts = call_facts(checked, pin.entry, self._catalog)
+        return Request(
+            call=call,
+            tool=pin.tool,
+            arguments=form,
+            facts=canonical(facts),
+            clearance=self._catalog.clearance(pin.entry, facts),
+            at_ms=at_ms,
+            trace=trace,
+        )
+
+    def transform(self, request: Request, obligations: tuple[Obligation, ...]) -> Request:
+        """Apply argument-changing obligations to a copy and admit the outcome like any other arguments.
+
+        Raises:
+            ArgumentError: a pointer names nothing, or the outcome does not fit the pinned schema.
+        """
+        pin = self._pins.get(request.tool.id)
+        if pin is None:
+            raise ArgumentError("unknown_tool", "", "the tool is no longer offered")
+        value = orjson.loads(request.arguments)
+        for obligation in obligations:
+            match obligation.type:
+                case "replace_arg":
+                    _change(value, obligation.pointer, orjson.loads(obligation.value))
+                case "drop_arg":
+                    _change(value, obligation.pointer, _DROP)
+                case _:
+                    pass  # limits on the result change no argument
+        return self._request(pin, value, call=request.call, at_ms=request.at_ms, trace=request.trace)
+
+
+_DROP = object()
+
+
+def _change(value: JSON, at: str, new: object) -> None:
+    """Replace or drop what a JSON pointer (RFC 6901) names; it must exist."""
+    tokens = [token.replace("~1", "/").replace("~0", "~") for token in at.split("/")[1:]]
+    holder: Any = value
+    try:
+        if not at.startswith("/"):
+            raise KeyError(at)
+        for token in tokens[:-1]:
+            holder = holder[int(token)] if isinstance(holder, list) else holder[token]
+        key: Any = int(tokens[-1]) if isinstance(holder, list) else tokens[-1]
+        holder[key]
+        if new is _DROP:
+            del holder[key]
+        else:
+            holder[key] = new
+    except (KeyError, IndexError, ValueError, TypeError):
+        raise ArgumentError("transform", "", "an obligation names an argument that is not there") from None
+
+
+def printable(text: str) -> str:
+    """Reduce a received name to at most 128 printable ASCII characters, for records and messages."""
+    return "".join(char if "!" <= char <= "~" else "?" for char in text[:128])
+
+
+def _trace(meta: object) -> str:
+    """Return the agent runtime's own id of the call, if it sent one; only ever recorded."""
+    if not isinstance(meta, dict):
+        return ""
+    found = meta.get("claudecode/toolUseId")
+    return printable(found) if isinstance(found, str) else ""

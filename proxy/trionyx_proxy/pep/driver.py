@@ -1,0 +1,294 @@
+"""The only place that performs effects: each one the core asks for, each answer fed back as an event.
+
+The driver decides nothing. It adds no effect, drops none, and stops feeding when the core reports a defect: then the
+run is closed and everything open or new is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+import anyio
+import structlog
+
+from trionyx_policies.decision import Decision, Obligation
+from trionyx_policies.errors import EvaluationError
+from trionyx_proxy.core.effect import (
+    AskPolicy,
+    CancelForward,
+    Effect,
+    ForwardCall,
+    RefuseCall,
+    ReturnResult,
+    StoreRecord,
+    TransformArguments,
+)
+from trionyx_proxy.core.event import (
+    ArgumentsTransformed,
+    CallCancelled,
+    CallRejected,
+    CallRequested,
+    Event,
+    PolicyReloaded,
+    RecordFailed,
+    RecordStored,
+    ResultArrived,
+    ResultFailed,
+    TransformFailed,
+    VerdictFailed,
+    VerdictReached,
+)
+from trionyx_proxy.core.request import CallId, Failure, FailureKind, Reason, Refusal, Request, Result
+from trionyx_proxy.core.run import Run
+from trionyx_proxy.errors import ArgumentError
+from trionyx_proxy.pep.delivery import clean_result
+from trionyx_proxy.pep.recorder import Recorder
+from trionyx_proxy.pep.upstream import OnProgress, Upstream
+
+CLOSED = Refusal((Reason("TRX-INTERNAL", "the proxy stopped after an internal error; nothing more is carried out"),))
+"""Answer to everything after the core reported a defect."""
+
+
+class DecisionPoint(Protocol):
+    """The part of `trionyx_policies.point.PolicyPoint` that a run needs."""
+
+    async def decide(self, document: bytes) -> Decision:
+        """Return the host's effect of the policy's answer, or raise EvaluationError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Limits on what is sent and what comes back.
+
+    Args:
+        timeout_s: limit on one upstream call, seconds.
+        max_result_bytes: limit on one canonical result.
+    """
+
+    timeout_s: float
+    max_result_bytes: int
+
+
+Ending = Result | Refusal
+Transform = Callable[[Request, tuple[Obligation, ...]], Request]
+OnStored = Callable[[Run, int], None]
+
+
+@dataclass(slots=True)
+class _Open:
+    """What the driver holds for a call between its first event and its ending."""
+
+    ending: asyncio.Future[Ending]
+    on_progress: OnProgress | None
+    forward: anyio.CancelScope | None = None
+    is_withdrawn: bool = False
+
+
+class Driver:
+    """Drives one run: events in through `call`, effects out to policy, log and upstreams.
+
+    INVARIANT: `Run.receive` is called from the event loop only, one event at a time, and its new state is in place
+    before any of its effects starts.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        point: DecisionPoint,
+        recorder: Recorder,
+        upstreams: Mapping[str, Upstream],
+        transform: Transform,
+        forwarding: Forwarding,
+        on_stored: OnStored,
+    ) -> None:
+        self.run = run
+        self.point = point
+        self._recorder = recorder
+        self._upstreams = upstreams
+        self._transform = transform
+        self._forwarding = forwarding
+        self._on_stored = on_stored
+        self._open: dict[CallId, _Open] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_broken = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._log = structlog.get_logger("trionyx.driver")
+
+    @property
+    def in_flight(self) -> int:
+        """Number of calls that have not ended."""
+        return len(self._open)
+
+    async def call(
+        self, event: CallRequested | CallRejected, *, on_progress: OnProgress | None = None
+    ) -> Ending:
+        """Carry one call through its life and return how it ended.
+
+        Cancelling the awaiting task withdraws the call; the core still ends it, in a record.
+        """
+        match event:
+            case CallRequested():
+                call = event.request.call
+            case CallRejected():
+                call = event.rejection.call
+        if self._is_broken:
+            return CLOSED
+        opened = _Open(asyncio.get_running_loop().create_future(), on_progress)
+        self._open[call] = opened
+        self._idle.clear()
+        self._feed(event)
+        try:
+            return await asyncio.shield(opened.ending)
+        except asyncio.CancelledError:
+            if not opened.ending.done():
+                self._feed(CallCancelled(call))
+            raise
+
+    def reload(self, point: DecisionPoint, event: PolicyReloaded) -> None:
+        """Put another policy in force; calls decided under the old one and not yet released are decided again."""
+        self.point = point
+        self._feed(event)
+
+    async def drain(self, limit_s: float) -> bool:
+        """Withdraw every open call and wait for their records; return whether all ended in time."""
+        for call, opened in list(self._open.items()):
+            if not opened.ending.done():
+                self._feed(CallCancelled(call))
+        with anyio.move_on_after(limit_s):
+            await self._idle.wait()
+            return True
+        return False
+
+    def _feed(self, event: Event) -> None:
+        if self._is_broken:
+            return
+        try:
+            self.run, effects = self.run.receive(event)
+        except Exception:
+            # Any exception here is a defect; going on would mean acting on a state that is not understood.
+            self._log.critical("the core refused an event", event_type=type(event).__name__, exc_info=True)
+            self._break()
+            return
+        for effect in effects:
+            self._perform(effect)
+
+    def _break(self) -> None:
+        self._is_broken = True
+        for call in list(self._open):
+            self._end(call, CLOSED)
+
+    def _end(self, call: CallId, ending: Ending) -> None:
+        opened = self._open.pop(call, None)
+        if opened is not None and not opened.ending.done():
+            opened.ending.set_result(ending)
+        if not self._open:
+            self._idle.set()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case AskPolicy():
+                self._start(self._ask(effect))
+            case TransformArguments():
+                self._feed_transform(effect)
+            case StoreRecord():
+                self._start(self._store(effect))
+            case ForwardCall():
+                self._start(self._forward(effect))
+            case CancelForward():
+                self._cancel_forward(effect.call)
+            case ReturnResult():
+                self._end(effect.call, effect.result)
+            case RefuseCall():
+                self._end(effect.call, effect.refusal)
+            case _:
+                assert_never(effect)
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            self._log.critical("an effect could not be performed", exc_info=True)
+            self._break()
+
+    async def _ask(self, effect: AskPolicy) -> None:
+        try:
+            decision = await self.point.decide(effect.document)
+        except EvaluationError as error:
+            self._feed(VerdictFailed(effect.call, error.code))
+        else:
+            self._feed(VerdictReached(effect.call, decision))
+
+    def _feed_transform(self, effect: TransformArguments) -> None:
+        try:
+            request = self._transform(effect.request, effect.obligations)
+        except ArgumentError:
+            self._feed(TransformFailed(effect.request.call))
+        else:
+            self._feed(ArgumentsTransformed(request))
+
+    async def _store(self, effect: StoreRecord) -> None:
+        seq = await self._recorder.store(effect.type, effect.body, effect.payloads)
+        if seq is None:
+            self._log.critical("a record could not be stored", record_type=effect.type)
+            self._feed(RecordFailed(effect.call))
+            return
+        self._feed(RecordStored(effect.call, seq))
+        self._on_stored(self.run, seq)
+
+    async def _forward(self, effect: ForwardCall) -> None:
+        request = effect.request
+        opened = self._open.get(request.call)
+        answer: Result | Failure
+        with anyio.CancelScope() as scope:
+            if opened is not None:
+                opened.forward = scope
+                if opened.is_withdrawn:
+                    scope.cancel()
+            answer = await self._exchange(effect, opened.on_progress if opened else None)
+        if opened is not None:
+            opened.forward = None
+        if scope.cancelled_caught:
+            answer = Failure(FailureKind.CANCELLED, "the call was withdrawn", sent=True)
+        match answer:
+            case Result():
+                self._feed(ResultArrived(request.call, answer))
+            case Failure():
+                self._feed(ResultFailed(request.call, answer))
+
+    async def _exchange(self, effect: ForwardCall, on_progress: OnProgress | None) -> Result | Failure:
+        request = effect.request
+        upstream = self._upstreams.get(request.tool.server)
+        if upstream is None:
+            return Failure(FailureKind.UNAVAILABLE, "the tool's server is not configured", sent=False)
+        received = await upstream.call(
+            request.tool.name,
+            request.arguments,
+            timeout_s=self._forwarding.timeout_s,
+            on_progress=on_progress,
+        )
+        if isinstance(received, Failure):
+            return received
+        limit = self._forwarding.max_result_bytes
+        if effect.max_result_bytes:
+            limit = min(limit, effect.max_result_bytes)
+        return clean_result(received, call=request.call, max_bytes=limit)
+
+    def _cancel_forward(self, call: CallId) -> None:
+        opened = self._open.get(call)
+        if opened is None:
+            return
+        opened.is_withdrawn = True
+        if opened.forward is not None:
+            opened.forward.cancel()

@@ -1,0 +1,107 @@
+"""Records of a run that are no call: its opening, its policy, its tools, its end, and calls left in doubt.
+
+Bodies only, as canonical bytes; the log adds its own members. Formats: `audit/FORMAT.md`, member by member:
+
+    run.open       agent floor label policy prompt run software user tenant? registered
+    run.resume     agent label policy run user dangling
+    policy.load    digest revision engine reason
+    policy.refused reason
+    tools.offered  server offered withheld
+    run.close      run calls denied label reason
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+
+from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, Usage
+from trionyx_proxy.core.label import Label
+from trionyx_proxy.core.request import CallId
+from trionyx_proxy.pep.admission import Pin, Withheld
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+
+
+def _label(label: Label) -> orjson.Fragment:
+    return orjson.Fragment(label.encode())
+
+
+def _who(identity: Identity) -> dict[str, Any]:
+    who = {"agent": identity.agent, "run": identity.run, "user": identity.user}
+    return who | {"tenant": identity.tenant} if identity.tenant else who
+
+
+def _policy(policy: PolicyVersion, engine: str) -> dict[str, Any]:
+    return {"digest": policy.digest, "engine": engine, "revision": policy.revision}
+
+
+def run_open(
+    identity: Identity, prompt: Prompt, *, floor: Label, label: Label, policy: PolicyVersion, engine: str
+) -> bytes:
+    """Build the body of `run.open`: the first record of a run's own."""
+    return _encode(
+        _who(identity)
+        | {
+            "floor": _label(floor),
+            "label": _label(label),
+            "policy": _policy(policy, engine),
+            "prompt": {"registered": prompt.registered, "sha256": prompt.sha256},
+            "registered": identity.registered,
+            "software": f"trionyx-proxy {version('trionyx-proxy')}",
+        }
+    )
+
+
+def run_resume(
+    identity: Identity, *, label: Label, policy: PolicyVersion, engine: str, dangling: Iterable[CallId]
+) -> bytes:
+    """Build the body of `run.resume`: another process goes on with the run at this label."""
+    return _encode(
+        _who(identity)
+        | {"dangling": list(dangling), "label": _label(label), "policy": _policy(policy, engine)}
+    )
+
+
+def in_doubt(identity: Identity, call: CallId, label: Label) -> bytes:
+    """Build the `call.outcome` of a call whose intent is recorded and whose end no process saw."""
+    return _encode(
+        _who(identity) | {"call": call, "label": _label(label), "status": "in_doubt", "withheld": True}
+    )
+
+
+def policy_load(policy: PolicyVersion, engine: str, reason: str) -> bytes:
+    """Build the body of `policy.load`: from the next decision on this policy is in force."""
+    return _encode(_policy(policy, engine) | {"reason": reason})
+
+
+def policy_refused(reason: str) -> bytes:
+    """Build the body of `policy.refused`: a reload failed, and the policy in force stays."""
+    return _encode({"reason": reason})
+
+
+def tools_offered(server: str, pins: Iterable[Pin], withheld: Iterable[Withheld]) -> bytes:
+    """Build the body of `tools.offered`: what of an upstream's list is callable, what is not, and why."""
+    return _encode(
+        {
+            "offered": [
+                {"descriptor_sha256": pin.tool.descriptor_sha256, "id": pin.tool.id}
+                for pin in sorted(pins, key=lambda pin: pin.tool.id)
+            ],
+            "server": server,
+            "withheld": [{"name": tool.name, "reason": tool.reason} for tool in withheld],
+        }
+    )
+
+
+def run_close(identity: Identity, usage: Usage, label: Label, reason: str) -> bytes:
+    """Build the body of `run.close`: this process serves the run no longer."""
+    return _encode(
+        _who(identity)
+        | {"calls": usage.calls, "denied": usage.denied, "label": _label(label), "reason": reason}
+    )

@@ -1,0 +1,315 @@
+"""JSON-RPC lines over byte pipes, read once and strictly, in both directions of the proxy.
+
+One line is one message: UTF-8, no duplicate members, no lossy numbers (`trionyx_proxy.arguments`). A line that has
+no single reading never becomes a message; it is handed to `on_malformed` with its bytes. Outgoing members that are
+already canonical bytes are embedded as they are, so that what was decided and recorded is what is sent.
+
+It knows nothing of methods, policies or records. Source: MCP 2025-11-25 and 2026-07-28, transports, stdio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+import orjson
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from pydantic import ValidationError
+
+from trionyx_proxy.arguments import Limits, parse
+from trionyx_proxy.errors import ArgumentError
+
+CHUNK_BYTES = 65_536
+
+RAW = ""
+"""Key under which a result or argument object that is already canonical JSON travels through the SDK.
+
+INVARIANT: a JSON-RPC `result` never has the empty string as its only member on a wire we write.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A received line with no single reading.
+
+    Args:
+        line: the bytes as received, without the line feed, cut to the line limit.
+        code: machine name of the first thing wrong.
+        request_id: the id a lenient reader finds, only good for addressing an error reply.
+    """
+
+    line: bytes
+    code: str
+    request_id: str | int | None
+
+
+OnMalformed = Callable[[Malformed], Awaitable[JSONRPCMessage | None]]
+"""Told of each malformed line; a message it returns is read in the line's place."""
+
+
+class ByteSource(Protocol):
+    """Where bytes come from; `anyio.EndOfStream` ends them."""
+
+    async def receive(self, max_bytes: int = ...) -> bytes:
+        """Return at least one byte, or raise EndOfStream."""
+
+
+class ByteSink(Protocol):
+    """Where bytes go."""
+
+    async def send(self, item: bytes) -> None:
+        """Write all of `item`, or raise BrokenResourceError."""
+
+
+def raw(body: bytes) -> dict[str, Any]:
+    """Wrap a canonical JSON object so that `encode` embeds its bytes unchanged."""
+    return {RAW: orjson.Fragment(body)}
+
+
+def encode(message: JSONRPCMessage) -> bytes:
+    """Return the line of a message, line feed included.
+
+    Does not validate: messages are built by the SDK or by this package.
+    """
+    out: dict[str, Any] = {"jsonrpc": "2.0"}
+    match message:
+        case JSONRPCRequest():
+            out |= {"id": message.id, "method": message.method}
+            if message.params is not None:
+                out["params"] = message.params
+        case JSONRPCNotification():
+            out["method"] = message.method
+            if message.params is not None:
+                out["params"] = message.params
+        case JSONRPCResponse():
+            result = message.result
+            out |= {"id": message.id, "result": result[RAW] if result.keys() == {RAW} else result}
+        case JSONRPCError():
+            out |= {"id": message.id, "error": message.error.model_dump(mode="json", exclude_none=True)}
+    return orjson.dumps(out) + b"\n"
+
+
+def decode(line: bytes, limits: Limits) -> JSONRPCMessage | Malformed:
+    """Read one line strictly.
+
+    Args:
+        line: without its line feed.
+        limits: bounds on bytes, depth, nodes, strings and keys of the whole message.
+    """
+    try:
+        value = parse(line, limits)
+    except ArgumentError as error:
+        return Malformed(line, error.code, _lenient_id(line))
+    if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
+        return Malformed(line, "not_json_rpc", _lenient_id(line))
+    members = frozenset(value)
+    shapes: list[tuple[frozenset[str], frozenset[str], type[Any]]] = [
+        (frozenset({"id", "method"}), frozenset({"params"}), JSONRPCRequest),
+        (frozenset({"method"}), frozenset({"params"}), JSONRPCNotification),
+        (frozenset({"id", "result"}), frozenset(), JSONRPCResponse),
+        (frozenset({"id", "error"}), frozenset(), JSONRPCError),
+    ]
+    for required, optional, model in shapes:
+        if required <= members and members <= required | optional | {"jsonrpc"}:
+            if isinstance(value.get("id"), bool):
+                break
+            try:
+                message: JSONRPCMessage = model.model_validate(value, strict=True)
+            except ValidationError:
+                break
+            return message
+    return Malformed(line, "not_json_rpc", _lenient_id(line))
+
+
+def _lenient_id(line: bytes) -> str | int | None:
+    """Find an id to address an error reply to; decides nothing else."""
+    try:
+        value = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if isinstance(found, str | int) and not isinstance(found, bool) else None
+
+
+async def lines(source: ByteSource, max_bytes: int) -> AsyncIterator[tuple[bytes, bool]]:
+    """Yield `(line, whole)`; a line over `max_bytes` is yielded cut, once, with `whole` false.
+
+    Bytes after the last line feed are not a line and are dropped: the peer went away in the middle.
+    """
+    buffer = bytearray()
+    skipping = False
+    while True:
+        try:
+            chunk = await source.receive(CHUNK_BYTES)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            buffer += chunk[start:end]
+            start = end + 1
+            if skipping:
+                skipping = False
+            elif len(buffer) > max_bytes:
+                yield bytes(buffer[:max_bytes]), False
+            elif buffer.strip():
+                yield bytes(buffer), True
+            buffer.clear()
+        buffer += chunk[start:]
+        if len(buffer) > max_bytes:
+            if not skipping:
+                yield bytes(buffer[:max_bytes]), False
+            skipping = True
+            buffer.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The two message streams of a connection, in the shape the SDK's dispatcher takes."""
+
+    incoming: MemoryObjectReceiveStream[SessionMessage | Exception]
+    outgoing: MemoryObjectSendStream[SessionMessage]
+
+
+@asynccontextmanager
+async def connect(
+    source: ByteSource, sink: ByteSink, *, limits: Limits, on_malformed: OnMalformed
+) -> AsyncIterator[Wire]:
+    """Join a byte pipe pair to message streams until the block is left.
+
+    The incoming stream ends when the source does. Malformed lines are handled one after the other,
+    which is the back-pressure against a peer that sends nothing else.
+    """
+    to_peer, from_us = anyio.create_memory_object_stream[SessionMessage](0)
+    to_us, from_peer = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+
+    async def read() -> None:
+        async with to_us:
+            async for line, whole in lines(source, limits.max_bytes):
+                message = decode(line, limits) if whole else Malformed(line, "too_large", None)
+                if isinstance(message, Malformed):
+                    instead = await on_malformed(message)
+                    if instead is None:
+                        continue
+                    message = instead
+                try:
+                    await to_us.send(SessionMessage(message))
+                except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    return
+
+    async def write() -> None:
+        async with from_us:
+            async for item in from_us:
+                try:
+                    await sink.send(encode(item.message))
+                except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+                    return
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(write)
+        try:
+            yield Wire(from_peer, to_peer)
+        finally:
+            tasks.cancel_scope.cancel()
+            for stream in (to_peer, from_peer, to_us, from_us):
+                stream.close()
+
+
+class _PipeSource:
+    """A descriptor read on the event loop."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    async def receive(self, max_bytes: int = CHUNK_BYTES) -> bytes:
+        data = await self._reader.read(max_bytes)
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+
+class _PipeSink:
+    """A descriptor written on the event loop, one message at a time."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def send(self, item: bytes) -> None:
+        try:
+            self._writer.write(item)
+            await self._writer.drain()
+        except (ConnectionError, RuntimeError) as error:
+            raise anyio.BrokenResourceError from error
+
+
+class _FileSource:
+    """A regular file as standard input, as in `trionyx-proxy serve < messages.jsonl`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    async def receive(self, max_bytes: int = CHUNK_BYTES) -> bytes:
+        data = await anyio.to_thread.run_sync(os.read, self._descriptor, max_bytes)
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+
+class _FileSink:
+    """A regular file as standard output."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    async def send(self, item: bytes) -> None:
+        rest = memoryview(item)
+        while rest:
+            rest = rest[await anyio.to_thread.run_sync(os.write, self._descriptor, rest) :]
+
+
+def _is_pollable(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
+async def claim_stdio() -> tuple[ByteSource, ByteSink]:
+    """Take standard input and output for the protocol and close them to everyone else.
+
+    Afterwards descriptor 0 reads nothing and descriptor 1 is standard error, so that no library or child
+    can speak into the protocol.
+    """
+    incoming, outgoing = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    sys.stdout.flush()
+    loop = asyncio.get_running_loop()
+    source: ByteSource
+    sink: ByteSink
+    if _is_pollable(incoming):
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(incoming, "rb", buffering=0)
+        )
+        source = _PipeSource(reader)
+    else:
+        source = _FileSource(incoming)
+    if _is_pollable(outgoing):
+        transport, protocol = await loop.connect_write_pipe(
+            asyncio.streams.FlowControlMixin, os.fdopen(outgoing, "wb", buffering=0)
+        )
+        sink = _PipeSink(asyncio.StreamWriter(transport, protocol, None, loop))
+    else:
+        sink = _FileSink(outgoing)
+    return source, sink
