@@ -1,0 +1,87 @@
+"""One open call: where it stands and everything the run must remember about it until it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trionyx_policies.decision import Decision
+from trionyx_proxy.core.label import BOTTOM, Label
+from trionyx_proxy.core.request import CallId, Failure, Refusal, Rejection, Request, Result
+from trionyx_proxy.core.verdict import Verdict
+from trionyx_proxy.errors import ProtocolError
+
+
+class State(StrEnum):
+    """Where a call stands; each state but the first and the last awaits exactly one answer of the world."""
+
+    NEW = "new"
+    DECIDING = "deciding"
+    TRANSFORMING = "transforming"
+    RECORDING_DENIAL = "recording denial"
+    RECORDING_INTENT = "recording intent"
+    FORWARDED = "forwarded"
+    WITHDRAWING = "withdrawing"
+    RECORDING_OUTCOME = "recording outcome"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call between its arrival and its end.
+
+    Args:
+        subject: the request as decided; or the rejection; None only for a call that is not known any more.
+        seen: the run's label without what this call itself will add to it.
+        fingerprint: keyed digest of the call as it arrived; "" for a rejection.
+        changed: the request with transformed arguments, before it is decided.
+        original: the arguments as they arrived, once transformed ones have taken their place, else b"".
+        document: the policy input last asked about, and `asked` the label in it.
+        decisions: how often the policy was asked.
+        intents: how many intent records were emitted.
+        decision, verdict: the policy's last answer, and what the host makes of it.
+        engine_code: why the policy gave no answer, or "".
+        cancelled: the agent has withdrawn the call.
+        refusal: what the agent will be told, once that is known.
+    """
+
+    id: CallId
+    subject: Request | Rejection | None
+    seen: Label
+    state: State = State.NEW
+    fingerprint: str = ""
+    changed: Request | None = None
+    original: bytes = b""
+    document: bytes = b""
+    asked: Label = BOTTOM
+    decisions: int = 0
+    intents: int = 0
+    decision: Decision | None = None
+    verdict: Verdict | None = None
+    engine_code: str = ""
+    result: Result | None = None
+    failure: Failure | None = None
+    cancelled: bool = False
+    refusal: Refusal | None = None
+
+    @property
+    def request(self) -> Request:
+        """The request.
+
+        Raises:
+            ProtocolError: this is a rejected message, which has none.
+        """
+        if isinstance(self.subject, Request):
+            return self.subject
+        raise ProtocolError(f"`{self.id}` has no request")
+
+    @property
+    def answer(self) -> Result:
+        """The result.
+
+        Raises:
+            ProtocolError: none has arrived.
+        """
+        if self.result is not None:
+            return self.result
+        raise ProtocolError(f"`{self.id}` has no result")

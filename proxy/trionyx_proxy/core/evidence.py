@@ -1,0 +1,206 @@
+"""The records of a call, and the run's state rebuilt from them.
+
+Each record names what an auditor asks first (who, which tool, which rules, which labels) in the clear.
+Arguments, results and policy inputs go beside it as payloads, to which the log commits with a salt: a plain
+digest of short arguments could be undone by trying. For the same reason `fingerprint` is keyed per run.
+
+`call.intent` comes again (`attempt` 2, 3) when the call had to be decided again after it. A call with an
+intent ends in one `call.outcome` or one `call.denied`, any other call in one `call.denied`.
+Nothing here signs, numbers or stores; the log adds those members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import orjson
+
+from trionyx_proxy.core.account import Identity, RunState, Usage
+from trionyx_proxy.core.call import OpenCall
+from trionyx_proxy.core.effect import StoreRecord
+from trionyx_proxy.core.label import BOTTOM, Label, parse_label
+from trionyx_proxy.core.request import CallId, Reason, Rejection, Request, ResultStatus
+
+INTENT: Final = "call.intent"
+OUTCOME: Final = "call.outcome"
+DENIED: Final = "call.denied"
+
+Value = str | int | bool | orjson.Fragment | list["Value"] | dict[str, "Value"]
+"""A record member: no float, no null, member names of `[a-z0-9_]`; labels come encoded."""
+
+Body = dict[str, Value]
+
+
+def intent_record(identity: Identity, call: OpenCall, *, output: Label, label: Label) -> StoreRecord:
+    """Build the record that must be durable before the call is forwarded.
+
+    Args:
+        identity: the run.
+        call: decided, and permitted.
+        output: what the call adds to the run's label: the declared output and the policy's labels.
+        label: the run's label with it.
+    """
+    body = _request_body(identity, call, call.request, label)
+    body["attempt"] = call.intents
+    body["output"] = _label(output)
+    return _record(call, INTENT, body, _request_payloads(call, call.request), label)
+
+
+def denied_record(
+    identity: Identity, call: OpenCall, reasons: tuple[Reason, ...], label: Label
+) -> StoreRecord:
+    """Build the record of a call or message that is refused.
+
+    Args:
+        identity: the run.
+        call: the call, or the rejected message.
+        reasons: determining and erroring rules, also those of the host.
+        label: the run's label.
+    """
+    match call.subject:
+        case Rejection() as rejection:
+            body = _body(identity, call, label)
+            body |= {"at_ms": rejection.at_ms, "code": rejection.code.value, "subject": rejection.subject}
+            payloads = {
+                "raw": b'{"bytes":%d,"sha256":"%s"}' % (rejection.raw_bytes, rejection.raw_sha256.encode())
+            }
+        case _:
+            body = _request_body(identity, call, call.request, label)
+            payloads = _request_payloads(call, call.request)
+    body["rules"] = [reason.id for reason in reasons]
+    if call.engine_code:
+        body["code"] = call.engine_code
+    return _record(call, DENIED, body, payloads, label)
+
+
+def outcome_record(identity: Identity, call: OpenCall, *, withheld: bool, label: Label) -> StoreRecord:
+    """Build the record that must be durable before the result is delivered.
+
+    Status is `ok`, `tool_error`, `failed` (no usable result) or `cancelled` (withdrawn and never forwarded).
+
+    Args:
+        identity: the run.
+        call: with its result, its failure, or neither if it was withdrawn before it was forwarded.
+        withheld: the agent will get a refusal instead of the result.
+        label: the run's label with everything the result adds.
+    """
+    body = _body(identity, call, label)
+    body |= {"tool": {"id": call.request.tool.id}, "withheld": withheld}
+    payloads: dict[str, bytes] = {}
+    if call.result is not None:
+        body["status"] = call.result.status.value
+        payloads["result"] = call.result.body
+    elif call.failure is not None:
+        body["status"] = "failed"
+        body["failure"] = {"kind": call.failure.kind.value, "sent": call.failure.sent}
+    else:
+        body["status"] = "cancelled"
+    return _record(call, OUTCOME, body, payloads, label)
+
+
+def failed(call: OpenCall) -> bool:
+    """Tell whether the call brought an error instead of a result: error text is nobody's, so public."""
+    if call.result is not None:
+        return call.result.status is ResultStatus.TOOL_ERROR
+    return call.failure is not None
+
+
+def resume(records: Iterable[tuple[str, Mapping[str, object]]], floor: Label = BOTTOM) -> RunState:
+    """Rebuild what a run has seen and used from its records, in the order of the log.
+
+    Never raises: a call record whose members cannot be read makes the label TOP. Records of other types are
+    passed over. Does not verify anything; that is the log's work.
+
+    Args:
+        records: record type and body of each.
+        floor: the label the run starts with.
+    """
+    label, usage = floor, Usage()
+    dangling: dict[CallId, None] = {}
+    for type_, body in records:
+        if not type_.startswith("call."):
+            continue
+        label = label.join(parse_label(body.get("label")))
+        call = CallId(str(body.get("call", "")))
+        if type_ in (INTENT, DENIED) and call not in dangling:
+            usage = usage.with_call(str(body.get("fingerprint", "")))
+        if type_ == INTENT:
+            if call not in dangling:
+                usage = usage.with_effect(_effect(body))
+            dangling[call] = None
+        else:
+            dangling.pop(call, None)
+        if type_ == DENIED:
+            usage = usage.with_denial()
+    return RunState(label, usage, tuple(dangling))
+
+
+def _body(identity: Identity, call: OpenCall, label: Label) -> Body:
+    body: Body = {
+        "agent": identity.agent,
+        "call": call.id,
+        "label": _label(label),
+        "label_before": _label(call.seen),
+        "run": identity.run,
+        "user": identity.user,
+    }
+    if identity.tenant:
+        body["tenant"] = identity.tenant
+    return body
+
+
+def _request_body(identity: Identity, call: OpenCall, request: Request, label: Label) -> Body:
+    tool = request.tool
+    body = _body(identity, call, label)
+    body |= {
+        "at_ms": request.at_ms,
+        "clearance": _label(request.clearance),
+        "fingerprint": call.fingerprint,
+        "tool": {
+            "catalog": tool.catalog,
+            "descriptor_sha256": tool.descriptor_sha256,
+            "effect": tool.effect,
+            "id": tool.id,
+            "name": tool.name,
+            "server": tool.server,
+        },
+    }
+    if request.trace:
+        body["trace"] = request.trace
+    decision = call.decision
+    if decision is not None:
+        body["decision"] = {
+            "digest": decision.digest,
+            "obligations": [
+                {"pointer": obligation.pointer, "rule": obligation.rule, "type": obligation.type}
+                for obligation in decision.obligations
+            ],
+            "outcome": decision.outcome.value,
+            "revision": decision.revision,
+            "rules": [rule.id for rule in decision.rules],
+        }
+    return body
+
+
+def _request_payloads(call: OpenCall, request: Request) -> dict[str, bytes]:
+    payloads = {"args": request.arguments, "input": call.document}
+    if call.original:
+        payloads["original_args"] = call.original
+    return payloads
+
+
+def _record(
+    call: OpenCall, type_: str, body: Body, payloads: Mapping[str, bytes], label: Label
+) -> StoreRecord:
+    # Canonical in the sense of RFC 8785: ASCII member names sort alike everywhere, and there are no floats.
+    return StoreRecord(call.id, type_, orjson.dumps(body, option=orjson.OPT_SORT_KEYS), payloads, label)
+
+
+def _label(label: Label) -> Value:
+    return orjson.Fragment(label.encode())
+
+
+def _effect(body: Mapping[str, object]) -> str:
+    tool = body.get("tool")
+    return str(tool.get("effect", "")) if isinstance(tool, dict) else ""
