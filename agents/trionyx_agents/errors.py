@@ -1,0 +1,15 @@
+"""What ends an agent's launch before a model is asked, and what ends a run that has begun."""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """The run cannot start; carries every problem found, each one line without a final period."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class LockdownError(AgentError):
+    """The runtime came up with other tools than the expected; the run was ended before it could act."""
