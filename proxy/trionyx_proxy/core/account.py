@@ -110,20 +110,25 @@ class Usage:
     by_effect: tuple[tuple[str, int], ...] = ()
     repeats: Tally = field(default_factory=Tally)
 
-    def with_call(self, fingerprint: str) -> Usage:
-        """Count a call by its first record; `fingerprint` is empty for a rejected message."""
-        repeats = self.repeats.add(fingerprint) if fingerprint else self.repeats
-        return replace(self, calls=self.calls + 1, repeats=repeats)
-
-    def with_effect(self, effect: str) -> Usage:
-        """Count a call's first intent, whether or not it is forwarded in the end."""
+    def with_intent(self, fingerprint: str, effect: str) -> Usage:
+        """Count a call by its first intent, whether or not it is forwarded in the end."""
         counts = dict(self.by_effect)
         counts[effect] = counts.get(effect, 0) + 1
-        return replace(self, by_effect=tuple(sorted(counts.items())))
+        return Usage(
+            self.calls + 1, self.denied, tuple(sorted(counts.items())), self.repeats.add(fingerprint)
+        )
 
-    def with_denial(self) -> Usage:
-        """Count a denial."""
-        return replace(self, denied=self.denied + 1)
+    def with_denial(self, fingerprint: str, *, intended: bool) -> Usage:
+        """Count a denial, and the call with it unless it was counted by an intent.
+
+        Args:
+            fingerprint: empty for a rejected message, which repeats nothing.
+            intended: the call has an intent.
+        """
+        if intended:
+            return replace(self, denied=self.denied + 1)
+        repeats = self.repeats.add(fingerprint) if fingerprint else self.repeats
+        return Usage(self.calls + 1, self.denied + 1, self.by_effect, repeats)
 
 
 @dataclass(frozen=True, slots=True)

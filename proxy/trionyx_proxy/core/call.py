@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trionyx_policies.decision import Decision
-from trionyx_proxy.core.label import BOTTOM, Label
+from trionyx_proxy.core.account import PolicyVersion
+from trionyx_proxy.core.label import Label
 from trionyx_proxy.core.request import CallId, Failure, Refusal, Rejection, Request, Result
 from trionyx_proxy.core.verdict import Verdict
 from trionyx_proxy.errors import ProtocolError
@@ -35,10 +36,12 @@ class OpenCall:
         seen: the run's label without what this call itself will add to it.
         fingerprint: keyed digest of the call as it arrived; "" for a rejection.
         changed: the request with transformed arguments, before it is decided.
-        original: the arguments as they arrived, once transformed ones have taken their place, else b"".
-        document: the policy input last asked about, and `asked` the label in it.
+        original: the arguments as they arrived, once different ones have taken their place, else b"".
+        transformed: the policy has had arguments of this call changed.
+        document: the policy input last asked about, and `asked` the label and policy it was asked under.
         decisions: how often the policy was asked.
         intents: how many intent records were emitted.
+        counted: the effect under which the first intent was counted, or "".
         decision, verdict: the policy's last answer, and what the host makes of it.
         engine_code: why the policy gave no answer, or "".
         cancelled: the agent has withdrawn the call.
@@ -52,10 +55,12 @@ class OpenCall:
     fingerprint: str = ""
     changed: Request | None = None
     original: bytes = b""
+    transformed: bool = False
     document: bytes = b""
-    asked: Label = BOTTOM
+    asked: tuple[Label, PolicyVersion] | None = None
     decisions: int = 0
     intents: int = 0
+    counted: str = ""
     decision: Decision | None = None
     verdict: Verdict | None = None
     engine_code: str = ""

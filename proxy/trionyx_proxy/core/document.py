@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
-from trionyx_proxy.core.account import Identity, Prompt
+from trionyx_proxy.core.account import Identity, Prompt, Usage
+from trionyx_proxy.core.call import OpenCall, State
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.core.request import Request
 
@@ -29,6 +31,8 @@ MAX_STRING_BYTES: Final = 4096
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
+
+_UNDECIDED: Final = frozenset({State.DECIDING, State.TRANSFORMING})
 
 # A string token of JSON text. The quantifiers are possessive: one pass, no backtracking, no stack.
 _STRING_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
@@ -48,8 +52,35 @@ class History:
     same_call: int
 
 
+def history(usage: Usage, open_: Sequence[OpenCall], call: OpenCall) -> History:
+    """Count what came before a call.
+
+    Args:
+        usage: the run's counters.
+        open_: the run's open calls in order of arrival; the call itself is among them unless it has just begun.
+        call: the call, about to be decided.
+    """
+    index = next((index for index, other in enumerate(open_) if other.id == call.id), len(open_))
+    pending = [other for other in open_[:index] if other.state in _UNDECIDED and not other.intents]
+    by_effect = dict(usage.by_effect)
+    for effect in (other.request.tool.effect for other in pending):
+        by_effect[effect] = by_effect.get(effect, 0) + 1
+    # A call that is decided again after its intent is in the counters itself.
+    own = 1 if call.intents else 0
+    if own:
+        by_effect[call.counted] -= own
+    repeats = usage.repeats.of(call.fingerprint) - own
+    return History(
+        calls=usage.calls - own + len(pending),
+        denied=usage.denied,
+        in_flight=sum(other.id != call.id for other in open_),
+        by_effect={effect: count for effect, count in by_effect.items() if count},
+        same_call=max(repeats, 0) + sum(other.fingerprint == call.fingerprint for other in pending),
+    )
+
+
 def policy_input(
-    identity: Identity, prompt: Prompt, label: Label, history: History, request: Request
+    identity: Identity, prompt: Prompt, label: Label, before: History, request: Request
 ) -> bytes:
     """Build the document that the policy decides on.
 
@@ -57,7 +88,7 @@ def policy_input(
         identity: the run.
         prompt: facts of the registered prompt.
         label: the run's label as this call sees it.
-        history: what the run did before.
+        before: what the run did before.
         request: the call.
 
     Source: RFC 8785 for the form; the shape is the closed schema `trionyx.input/v1`.
@@ -82,13 +113,13 @@ def policy_input(
         },
         "run": {
             "agent": identity.agent,
-            "by_effect": history.by_effect,
-            "calls": history.calls,
-            "denied": history.denied,
+            "by_effect": before.by_effect,
+            "calls": before.calls,
+            "denied": before.denied,
             "id": identity.run,
-            "in_flight": history.in_flight,
+            "in_flight": before.in_flight,
             "registered": identity.registered,
-            "same_call": history.same_call,
+            "same_call": before.same_call,
             "tenant": identity.tenant,
             "user": identity.user,
         },

@@ -122,17 +122,15 @@ def resume(records: Iterable[tuple[str, Mapping[str, object]]], floor: Label = B
         if not type_.startswith("call."):
             continue
         label = label.join(parse_label(body.get("label")))
-        call = CallId(str(body.get("call", "")))
-        if type_ in (INTENT, DENIED) and call not in dangling:
-            usage = usage.with_call(str(body.get("fingerprint", "")))
+        call, fingerprint = CallId(str(body.get("call", ""))), str(body.get("fingerprint", ""))
         if type_ == INTENT:
             if call not in dangling:
-                usage = usage.with_effect(_effect(body))
+                usage = usage.with_intent(fingerprint, _effect(body))
             dangling[call] = None
-        else:
-            dangling.pop(call, None)
+            continue
         if type_ == DENIED:
-            usage = usage.with_denial()
+            usage = usage.with_denial(fingerprint, intended=call in dangling)
+        dangling.pop(call, None)
     return RunState(label, usage, tuple(dangling))
 
 

@@ -56,8 +56,9 @@ class Guard(StrEnum):
     CANCELLED_AFTER_INTENT = "cancelled after an intent"
     FORBIDDEN = "forbidden"
     NEEDS_APPROVAL = "needs approval"
-    STALE = "label or policy moved"
-    STALE_TOO_OFTEN = "moved, and asked 3 times"
+    STALE_TOO_OFTEN = "label or policy moved, asked 3 times"
+    POLICY_MOVED = "policy moved"
+    LABEL_MOVED = "label moved"
     TRANSFORMS = "arguments to be changed"
     TRANSFORMS_AGAIN = "to be changed again"
     ASKED_TOO_OFTEN = "asked 3 times"
@@ -70,6 +71,7 @@ class Step(StrEnum):
 
     ASK = "AskPolicy"
     TRANSFORM = "TransformArguments"
+    RECLASSIFY = "TransformArguments(nothing)"
     ADOPT = "take the changed arguments"
     RECORD_INTENT = "StoreRecord(intent)"
     RECORD_DENIAL = "StoreRecord(denied)"
@@ -144,8 +146,10 @@ ROWS: Final[tuple[Row, ...]] = (
         "nobody is there to approve", HostRule.ASK),
     Row(State.DECIDING, VerdictReached, Guard.STALE_TOO_OFTEN, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
         "a decision that never catches up is no decision", HostRule.CONTENDED),
-    Row(State.DECIDING, VerdictReached, Guard.STALE, (Step.ASK,), State.DECIDING,
-        "the answer is about a label or policy that no longer holds"),
+    Row(State.DECIDING, VerdictReached, Guard.POLICY_MOVED, (Step.RECLASSIFY,), State.TRANSFORMING,
+        "another policy may classify the call differently, before it decides"),
+    Row(State.DECIDING, VerdictReached, Guard.LABEL_MOVED, (Step.ASK,), State.DECIDING,
+        "the answer is about a label that no longer holds"),
     Row(State.DECIDING, VerdictReached, Guard.TRANSFORMS_AGAIN, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
         "changes that do not settle at once are a defect of the policy", HostRule.OBLIGATION),
     Row(State.DECIDING, VerdictReached, Guard.TRANSFORMS, (Step.TRANSFORM,), State.TRANSFORMING,
@@ -181,8 +185,10 @@ ROWS: Final[tuple[Row, ...]] = (
         State.RECORDING_DENIAL, "the label rose while the intent was being recorded", HostRule.FLOW),
     Row(State.RECORDING_INTENT, RecordStored, Guard.STALE_TOO_OFTEN, (Step.RECORD_DENIAL,),
         State.RECORDING_DENIAL, "a decision that never catches up is no decision", HostRule.CONTENDED),
-    Row(State.RECORDING_INTENT, RecordStored, Guard.STALE, (Step.ASK,), State.DECIDING,
-        "the recorded decision is about a label or policy that no longer holds"),
+    Row(State.RECORDING_INTENT, RecordStored, Guard.POLICY_MOVED, (Step.RECLASSIFY,), State.TRANSFORMING,
+        "another policy may classify the call differently, before it decides"),
+    Row(State.RECORDING_INTENT, RecordStored, Guard.LABEL_MOVED, (Step.ASK,), State.DECIDING,
+        "the recorded decision is about a label that no longer holds"),
     Row(State.RECORDING_INTENT, RecordStored, Guard.ALWAYS, (Step.FORWARD,), State.FORWARDED,
         "decided, cleared and durably recorded: the only way to the tool"),
     _lost_record(State.RECORDING_INTENT),

@@ -1,7 +1,8 @@
 """A run: the frozen state of all its open calls, its label and its counters, moved forward by events.
 
 `Run.receive` executes the rows of `lifecycle`; it is deterministic, and total on the table. It knows no
-clock, no signing key, no socket and no policy engine: the driver performs the effects and feeds back answers.
+clock, no signing key, no socket and no policy engine: the driver performs the effects and feeds the answers
+back.
 
 The label a call is checked against is `OpenCall.seen`: the run's label without what that call itself will add.
 A declared output joins the run's label when the intent is recorded, before anything is forwarded, so that no
@@ -41,8 +42,9 @@ from trionyx_proxy.core.event import (
 )
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label, decode_label
 from trionyx_proxy.core.lifecycle import TABLE, CallEvent, Guard, Row, Step
-from trionyx_proxy.core.request import CallId, Reason, Refusal, Rejection
-from trionyx_proxy.core.verdict import HOST_REASONS, REJECTION_RULES, HostRule, Stance, judge
+from trionyx_proxy.core.refusal import reasons
+from trionyx_proxy.core.request import CallId, Refusal
+from trionyx_proxy.core.verdict import Stance, judge
 from trionyx_proxy.errors import ProtocolError
 
 MAX_DECISIONS: Final = 3
@@ -101,7 +103,7 @@ class Run:
         for step in row.steps:
             run, call, effect = _STEPS[step](run, call, row)
             effects += effect
-        return run._with(replace(call, state=row.next)), effects
+        return run._with(call, row.next), effects
 
     def _addressed(self, event: CallEvent) -> OpenCall:
         """Give the open call that the event is about, or a new one for an event that begins one."""
@@ -118,44 +120,22 @@ class Run:
                 return OpenCall(id_, None, self.label)
         raise ProtocolError(f"{type(event).__name__} for `{id_}`, which is not open")
 
-    def _with(self, call: OpenCall) -> Run:
+    def _with(self, call: OpenCall, state: State) -> Run:
         """Put a call in its place: in order of arrival while it is open, nowhere once it is done."""
-        others = tuple(known for known in self.open if known.id != call.id)
-        if call.state is State.DONE:
-            return replace(self, open=others)
-        if len(others) == len(self.open):
-            return replace(self, open=(*others, call))
+        if state is State.DONE:
+            return replace(self, open=tuple(known for known in self.open if known.id != call.id))
+        begins, call = call.state is State.NEW, replace(call, state=state)
+        if begins:
+            return replace(self, open=(*self.open, call))
         return replace(self, open=tuple(call if known.id == call.id else known for known in self.open))
 
     def _raised(self, added: Label, by: CallId) -> Run:
         """Join a label into the run, and into what every other open call sees."""
         open_ = tuple(
-            call if call.id == by else replace(call, seen=call.seen.join(added)) for call in self.open
+            call if call.id == by or added.flows_to(call.seen) else replace(call, seen=call.seen.join(added))
+            for call in self.open
         )
         return replace(self, label=self.label.join(added), open=open_)
-
-    def _history(self, call: OpenCall) -> document.History:
-        """Count what came before this call, earlier calls without a record yet included."""
-        earlier = self.open[: next((i for i, other in enumerate(self.open) if other.id == call.id), None)]
-        pending = [other for other in earlier if other.state in _UNDECIDED and not other.intents]
-        # A call that is decided again after its intent is in the counters itself.
-        own = 1 if call.intents else 0
-        by_effect = dict(self.usage.by_effect)
-        for effect in (other.request.tool.effect for other in pending):
-            by_effect[effect] = by_effect.get(effect, 0) + 1
-        if own:
-            by_effect[call.request.tool.effect] -= own
-        repeats = self.usage.repeats.of(call.fingerprint) - own
-        return document.History(
-            calls=self.usage.calls - own + len(pending),
-            denied=self.usage.denied,
-            in_flight=sum(other.id != call.id for other in self.open),
-            by_effect={effect: count for effect, count in by_effect.items() if count},
-            same_call=max(repeats, 0) + sum(other.fingerprint == call.fingerprint for other in pending),
-        )
-
-
-_UNDECIDED: Final = frozenset({State.DECIDING, State.TRANSFORMING})
 
 
 def _call_id(event: CallEvent) -> CallId:
@@ -177,8 +157,8 @@ def _noted(run: Run, call: OpenCall, event: CallEvent) -> OpenCall:
         case VerdictFailed(code=code):
             return replace(call, engine_code=code)
         case ArgumentsTransformed(request):
-            if request.tool != call.request.tool:
-                raise ProtocolError(f"the arguments of `{call.id}` were transformed for another tool")
+            if request.tool.id != call.request.tool.id:
+                raise ProtocolError(f"`{call.id}` was transformed into a call of another tool")
             return replace(call, changed=request)
         case ResultArrived(result=result):
             return replace(call, result=result)
@@ -193,10 +173,24 @@ def _noted(run: Run, call: OpenCall, event: CallEvent) -> OpenCall:
 # Guards. A guard reads the run and the call with the event's facts noted; it changes nothing.
 
 
-def _is_stale(run: Run, call: OpenCall) -> bool:
+def _is_label_moved(run: Run, call: OpenCall) -> bool:
+    return call.asked is None or call.asked[0] != call.seen
+
+
+def _is_policy_moved(run: Run, call: OpenCall) -> bool:
+    # The policy that classified the call, the one that decided it and the one in force must be one.
     decision = call.decision
-    in_force = decision is not None and run.policy == PolicyVersion(decision.revision, decision.digest)
-    return call.seen != call.asked or not in_force
+    return (
+        call.asked is None
+        or call.asked[1] != run.policy
+        or decision is None
+        or PolicyVersion(decision.revision, decision.digest) != run.policy
+    )
+
+
+def _is_stale_too_often(run: Run, call: OpenCall) -> bool:
+    stale = _is_label_moved(run, call) or _is_policy_moved(run, call)
+    return stale and call.decisions >= MAX_DECISIONS
 
 
 def _is_forbidden(run: Run, call: OpenCall) -> bool:
@@ -204,7 +198,7 @@ def _is_forbidden(run: Run, call: OpenCall) -> bool:
     return call.verdict is None or call.verdict.stance not in (Stance.PERMIT, Stance.ASK)
 
 
-def _is_transformed(call: OpenCall) -> bool:
+def _wants_transforms(call: OpenCall) -> bool:
     return call.verdict is not None and bool(call.verdict.transforms)
 
 
@@ -218,10 +212,11 @@ _GUARDS: Final[Mapping[Guard, Callable[[Run, OpenCall], bool]]] = MappingProxyTy
         Guard.NEEDS_APPROVAL: lambda run, call: (
             call.verdict is not None and call.verdict.stance is Stance.ASK
         ),
-        Guard.STALE: _is_stale,
-        Guard.STALE_TOO_OFTEN: lambda run, call: _is_stale(run, call) and call.decisions >= MAX_DECISIONS,
-        Guard.TRANSFORMS: lambda run, call: _is_transformed(call),
-        Guard.TRANSFORMS_AGAIN: lambda run, call: _is_transformed(call) and call.original != b"",
+        Guard.STALE_TOO_OFTEN: _is_stale_too_often,
+        Guard.POLICY_MOVED: _is_policy_moved,
+        Guard.LABEL_MOVED: _is_label_moved,
+        Guard.TRANSFORMS: lambda run, call: _wants_transforms(call),
+        Guard.TRANSFORMS_AGAIN: lambda run, call: _wants_transforms(call) and call.transformed,
         Guard.ASKED_TOO_OFTEN: lambda run, call: call.decisions >= MAX_DECISIONS,
         Guard.NOT_CLEARED: lambda run, call: not call.seen.flows_to(call.request.clearance),
         Guard.REFUSED: lambda run, call: call.refusal is not None,
@@ -235,21 +230,33 @@ _Stepped = tuple[Run, OpenCall, tuple[Effect, ...]]
 
 
 def _ask(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    history = run._history(call)
+    history = document.history(run.usage, run.open, call)
     asked = document.policy_input(run.identity, run.prompt, call.seen, history, call.request)
     call = replace(
-        call, document=asked, asked=call.seen, decisions=call.decisions + 1, decision=None, verdict=None
+        call,
+        document=asked,
+        asked=(call.seen, run.policy),
+        decisions=call.decisions + 1,
+        decision=None,
+        verdict=None,
     )
     return run, call, (AskPolicy(call.id, asked),)
 
 
 def _transform(run: Run, call: OpenCall, row: Row) -> _Stepped:
     transforms = call.verdict.transforms if call.verdict else ()
-    return run, call, (TransformArguments(call.request, transforms),)
+    return run, replace(call, transformed=True), (TransformArguments(call.request, transforms),)
+
+
+def _reclassify(run: Run, call: OpenCall, row: Row) -> _Stepped:
+    return run, call, (TransformArguments(call.request, ()),)
 
 
 def _adopt(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    return run, replace(call, subject=call.changed, original=call.request.arguments), ()
+    original = call.original
+    if not original and call.changed and call.changed.arguments != call.request.arguments:
+        original = call.request.arguments
+    return run, replace(call, subject=call.changed, original=original), ()
 
 
 def _record_intent(run: Run, call: OpenCall, row: Row) -> _Stepped:
@@ -257,25 +264,26 @@ def _record_intent(run: Run, call: OpenCall, row: Row) -> _Stepped:
     for label in call.decision.labels if call.decision else ():
         output = output.join(decode_label(label))
     run = run._raised(output, call.id)
+    counted = call.counted
     if not call.intents:
-        usage = run.usage.with_call(call.fingerprint).with_effect(call.request.tool.effect)
-        run = replace(run, usage=usage)
-    call = replace(call, intents=call.intents + 1)
+        counted = call.request.tool.effect
+        run = replace(run, usage=run.usage.with_intent(call.fingerprint, counted))
+    call = replace(call, intents=call.intents + 1, counted=counted)
     return run, call, (evidence.intent_record(run.identity, call, output=output, label=run.label),)
 
 
 def _record_denial(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    usage = run.usage if call.intents else run.usage.with_call(call.fingerprint)
-    run = replace(run, usage=usage.with_denial())
-    reasons = _reasons(call, row)
-    record = evidence.denied_record(run.identity, call, reasons, run.label)
-    return run, replace(call, refusal=Refusal(reasons)), (record,)
+    usage = run.usage.with_denial(call.fingerprint, intended=call.intents > 0)
+    run = replace(run, usage=usage)
+    refusal = Refusal(reasons(call, row.rule))
+    record = evidence.denied_record(run.identity, call, refusal.reasons, run.label)
+    return run, replace(call, refusal=refusal), (record,)
 
 
 def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
     if evidence.failed(call):
         run = run._raised(ERROR_LABEL, call.id)
-    refusal = Refusal(_reasons(call, row)) if row.rule else None
+    refusal = Refusal(reasons(call, row.rule)) if row.rule else None
     record = evidence.outcome_record(run.identity, call, withheld=refusal is not None, label=run.label)
     return run, replace(call, refusal=refusal), (record,)
 
@@ -294,7 +302,7 @@ def _return(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 
 def _refuse(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    refusal = Refusal(_reasons(call, row)) if row.rule or not call.refusal else call.refusal
+    refusal = Refusal(reasons(call, row.rule)) if row.rule or not call.refusal else call.refusal
     return run, call, (RefuseCall(call.id, refusal),)
 
 
@@ -306,6 +314,7 @@ _STEPS: Final[Mapping[Step, Callable[[Run, OpenCall, Row], _Stepped]]] = Mapping
     {
         Step.ASK: _ask,
         Step.TRANSFORM: _transform,
+        Step.RECLASSIFY: _reclassify,
         Step.ADOPT: _adopt,
         Step.RECORD_INTENT: _record_intent,
         Step.RECORD_DENIAL: _record_denial,
@@ -317,28 +326,3 @@ _STEPS: Final[Mapping[Step, Callable[[Run, OpenCall, Row], _Stepped]]] = Mapping
         Step.POISON: _poison,
     }
 )
-
-
-def _reasons(call: OpenCall, row: Row) -> tuple[Reason, ...]:
-    """Give the reasons of a refusal: the row's host rule, else the rejection's, else the policy's."""
-    match row.rule, call.subject:
-        case None, Rejection(code=code, detail=detail):
-            return (_detailed(REJECTION_RULES[code], detail),)
-        case None, _:
-            return call.verdict.reasons if call.verdict else (HOST_REASONS[HostRule.DEFAULT],)
-        case HostRule.ASK, _:
-            return (HOST_REASONS[HostRule.ASK], *(call.verdict.reasons if call.verdict else ()))
-        case HostRule.UPSTREAM, _ if call.failure is not None:
-            remedy = _IN_DOUBT if call.failure.sent else _NOT_SENT
-            return (replace(_detailed(HostRule.UPSTREAM, call.failure.detail), remedy=remedy),)
-        case rule, _:
-            return (HOST_REASONS[rule],)
-
-
-_IN_DOUBT: Final = "it may have taken effect; look before you try again"
-_NOT_SENT: Final = "it had no effect; try again later"
-
-
-def _detailed(rule: HostRule, detail: str) -> Reason:
-    reason = HOST_REASONS[rule]
-    return replace(reason, title=f"{reason.title}: {detail}") if detail else reason

@@ -1,0 +1,42 @@
+"""Why a call is refused, in static words: the row's host rule, else the rejection's, else the policy's rules.
+
+Holds no argument and no result value: every text here is a rule author's or the host's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from trionyx_proxy.core.call import OpenCall
+from trionyx_proxy.core.request import Reason, Rejection
+from trionyx_proxy.core.verdict import HOST_REASONS, REJECTION_RULES, HostRule
+
+_IN_DOUBT: Final = "it may have taken effect; look before you try again"
+_NOT_SENT: Final = "it had no effect; try again later"
+
+
+def reasons(call: OpenCall, rule: HostRule | None) -> tuple[Reason, ...]:
+    """Give the reasons of a refusal; never none.
+
+    Args:
+        call: the call that is refused.
+        rule: the host rule of the lifecycle row, if it names one.
+    """
+    match rule, call.subject:
+        case None, Rejection(code=code, detail=detail):
+            return (_detailed(REJECTION_RULES[code], detail),)
+        case None, _:
+            return call.verdict.reasons if call.verdict else (HOST_REASONS[HostRule.DEFAULT],)
+        case HostRule.ASK, _:
+            return (HOST_REASONS[HostRule.ASK], *(call.verdict.reasons if call.verdict else ()))
+        case HostRule.UPSTREAM, _ if call.failure is not None:
+            remedy = _IN_DOUBT if call.failure.sent else _NOT_SENT
+            return (replace(_detailed(HostRule.UPSTREAM, call.failure.detail), remedy=remedy),)
+        case named, _:
+            return (HOST_REASONS[named],)
+
+
+def _detailed(rule: HostRule, detail: str) -> Reason:
+    reason = HOST_REASONS[rule]
+    return replace(reason, title=f"{reason.title}: {detail}") if detail else reason
