@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 
 class AgentError(Exception):
     """The run cannot start; carries every problem found, each one line without a final period."""
@@ -13,3 +15,11 @@ class AgentError(Exception):
 
 class LockdownError(AgentError):
     """The runtime came up with other tools than the expected; the run was ended before it could act."""
+
+
+class Interrupted(Exception):
+    """A signal ended the run; whatever it had started is gone."""
+
+    def __init__(self, received: signal.Signals) -> None:
+        super().__init__(received.name)
+        self.signal = received

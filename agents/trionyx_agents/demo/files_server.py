@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from trionyx_agents.demo.server import Arguments, Journal, Tool, ToolError, directory, serve
+from trionyx_agents.demo.journal import Journal
+from trionyx_agents.demo.server import Arguments, Tool, ToolError, directory, serve
 
 
 def locate(root: Path, path: str) -> Path:

@@ -5,7 +5,6 @@ The servers enforce nothing beyond their own schema: they do what they are asked
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from mcp.server import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
-JOURNAL = "journal.jsonl"
+from trionyx_agents.demo.journal import Journal
 
 Arguments = Mapping[str, Any]
 
@@ -52,29 +51,6 @@ class Tool:
             "required": list(self.properties),
             "additionalProperties": False,
         }
-
-
-class Journal:
-    """What a server has done, one JSON line per executed call, on disk before the caller hears of it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / JOURNAL
-
-    def add(self, tool: str, arguments: Arguments) -> None:
-        """Append one executed call and wait until it is on disk."""
-        line = json.dumps({"tool": tool, "arguments": arguments}, ensure_ascii=False).encode() + b"\n"
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return all entries; empty if nothing was ever done."""
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
 
 def directory(variable: str) -> Path:

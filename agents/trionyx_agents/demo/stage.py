@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,19 +18,11 @@ from trionyx_agents.definition import Definition, load_definition
 from trionyx_agents.demo.scripted_model import ScriptedModel
 from trionyx_agents.demo.story import PROMPT
 from trionyx_agents.demo.world import SERVERS, USER, World, build, command
-from trionyx_agents.errors import AgentError
+from trionyx_agents.errors import AgentError, Interrupted
 from trionyx_agents.events import Ended, Event
 from trionyx_agents.launcher import Grant, Server, find_command, mint, proxy_server
 
 ASSISTANT = Path(__file__).with_name("assistant.md")
-
-
-class Interrupted(Exception):
-    """A signal ended the act."""
-
-    def __init__(self, received: signal.Signals) -> None:
-        super().__init__(received.name)
-        self.signal = received
 
 
 @dataclass(frozen=True, slots=True)

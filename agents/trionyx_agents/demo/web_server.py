@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trionyx_agents.demo.server import Arguments, Journal, Tool, directory, serve
+from trionyx_agents.demo.journal import Journal
+from trionyx_agents.demo.server import Arguments, Tool, directory, serve
 
 
 def tools(pages: Path) -> tuple[Tool, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trionyx_agents.demo.server import Journal
+from trionyx_agents.demo.journal import Journal
 
 COLLEAGUE = "jonas@corp.example"
 USER = "emma@corp.example"

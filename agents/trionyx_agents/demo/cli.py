@@ -1,0 +1,99 @@
+"""`trionyx-demo`: play the story without and with the proxy, and show the difference.
+
+Exit codes: 0 every expectation held; 1 one did not; 2 the demo could not be played; 128 + n it was ended by
+signal n.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from trionyx_agents.demo.report import Outcome, as_json, as_text
+from trionyx_agents.errors import AgentError, Interrupted
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with _directory(options.keep) as root:
+            outcome = _play(root, options)
+            kept = str(root) if options.keep else ""
+            if options.json:
+                print(json.dumps(as_json(outcome, kept=kept), ensure_ascii=False, indent=1))
+            else:
+                print(as_text(outcome, kept=kept))
+            return 0 if all(expectation.held for expectation in outcome.expectations()) else 1
+    except Interrupted as interrupted:
+        return 128 + interrupted.signal
+    except AgentError as error:
+        for problem in error.problems:
+            print(f"trionyx-demo: {problem}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trionyx-demo", description="A theft, and the proxy that stops it.")
+    parser.add_argument("--live", action="store_true", help="let the real model play; needs a key")
+    parser.add_argument("--model", default="", help="the real model's name, with --live")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep everything in this new directory")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _play(root: Path, options: argparse.Namespace) -> Outcome:
+    # The runtime is an extra, and slow to load: `--help` needs neither.
+    try:
+        from trionyx_agents.demo import stage, story, verification
+        from trionyx_agents.demo.scripted_model import ScriptedModel
+    except ModuleNotFoundError as error:
+        if error.name != "claude_agent_sdk":
+            raise
+        raise AgentError("claude-agent-sdk is not installed: pip install 'trionyx-proxy[claude]'") from error
+
+    def tell(text: str) -> None:
+        if not options.json:
+            print(text, flush=True)
+
+    with ScriptedModel(story.script) as model:
+        cast = stage.live(os.environ, options.model) if options.live else stage.scripted(model)
+        tell("act 1: the agent on its own, with its tools …")
+        without = stage.unprotected(root / "without", cast)
+        tell("act 2: the same agent behind trionyx-proxy …\n")
+        behind = stage.protected(root / "behind", root / "proxy", cast)
+    log, key = root / "proxy" / "audit" / behind.run, root / "proxy" / "audit.key.vkey"
+    copy = root / "tampered" / behind.run
+    segment, offset = verification.tampered_copy(log, copy)
+    return Outcome(
+        without=without,
+        behind=behind,
+        live=options.live,
+        intact=verification.verify(log, key),
+        tampered=verification.verify(copy, key),
+        tampered_at=f"byte {offset} of {segment}",
+        clear=tuple(map(str, verification.leaked(root / "proxy", behind.world.secret))),
+    )
+
+
+@contextmanager
+def _directory(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="trionyx-demo-") as root:
+            yield Path(root)
+        return
+    try:
+        keep.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise AgentError(f"--keep {keep}: {(error.strerror or 'cannot be made').lower()}") from error
+    yield keep.resolve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
