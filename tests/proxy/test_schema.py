@@ -97,27 +97,65 @@ B = {"type": "object", "properties": {"b": {"type": "string"}}, "required": ["b"
         ({"anyOf": [A, B]}, [{"a": ""}, {"a": "", "b": ""}], [{"a": "", "b": 1}, {"a": "", "c": ""}, {}]),
         ({"oneOf": [A, B]}, [{"a": ""}], [{"a": "", "b": ""}, {"a": "", "b": 1}]),
         ({"$ref": "#/$defs/A", "$defs": {"A": A}}, [{"a": ""}], [{"a": "", "b": ""}, {}]),
-        ({"properties": {"x": {"$ref": "#/definitions/A"}}, "definitions": {"A": A}},
-         [{"x": {"a": ""}}, {}], [{"x": {"a": "", "b": 1}}, {"x": {}}]),
-        ({"properties": {"x": {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]}}, "$defs": {"A": A}},
-         [{"x": None}, {"x": {"a": ""}}], [{"x": {"a": "", "z": 1}}, {"x": 1}]),
-        ({"properties": {"x": {"type": "array", "items": A}}}, [{"x": [{"a": ""}]}], [{"x": [{"a": "", "b": ""}]}]),
+        (
+            {"properties": {"x": {"$ref": "#/definitions/A"}}, "definitions": {"A": A}},
+            [{"x": {"a": ""}}, {}],
+            [{"x": {"a": "", "b": 1}}, {"x": {}}],
+        ),
+        (
+            {"properties": {"x": {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]}}, "$defs": {"A": A}},
+            [{"x": None}, {"x": {"a": ""}}],
+            [{"x": {"a": "", "z": 1}}, {"x": 1}],
+        ),
+        (
+            {"properties": {"x": {"type": "array", "items": A}}},
+            [{"x": [{"a": ""}]}],
+            [{"x": [{"a": "", "b": ""}]}],
+        ),
         ({"properties": {"x": {"prefixItems": [A]}}}, [{"x": [{"a": ""}]}], [{"x": [{"a": "", "b": ""}]}]),
         ({"patternProperties": {"^x-": {"type": "string"}}}, [{"x-a": ""}], [{"y": ""}, {"x-a": 1}]),
         ({"properties": {"free": {"type": "object"}}}, [{"free": {"any": {"thing": 1}}}], [{"free": 1}]),
-        ({"properties": {"k": {}}, "if": {"properties": {"k": {"const": 1}}}, "then": {"properties": {"l": {}}}},
-         [{"k": 1, "l": 2}, {"k": 2}], [{"k": 2, "l": 2}]),
-        ({"properties": {"t": {"$ref": "#/$defs/T"}}, "$defs": {"T": {
-            "type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/T"}}}}}},
-         [{"t": {"kids": [{"kids": []}]}}], [{"t": {"kids": [{"kids": [], "x": 1}]}}]),
+        (
+            {
+                "properties": {"k": {}},
+                "if": {"properties": {"k": {"const": 1}}},
+                "then": {"properties": {"l": {}}},
+            },
+            [{"k": 1, "l": 2}, {"k": 2}],
+            [{"k": 2, "l": 2}],
+        ),
+        (
+            {
+                "properties": {"t": {"$ref": "#/$defs/T"}},
+                "$defs": {
+                    "T": {
+                        "type": "object",
+                        "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/T"}}},
+                    }
+                },
+            },
+            [{"t": {"kids": [{"kids": []}]}}],
+            [{"t": {"kids": [{"kids": [], "x": 1}]}}],
+        ),
         # A stricter branch under oneOf and not could let more through; the schema as announced still holds.
-        ({"oneOf": [{"properties": {"a": A}}, {"properties": {"a": {"type": "object"}}}]},
-         [], [{"a": {"a": "", "b": ""}}, {"a": {"a": ""}}]),
-        ({"properties": {"a": {"type": "object"}}, "not": {"properties": {"a": A}}}, [], [{"a": {"a": "", "b": 1}}]),
-        ({"properties": {"n": {"type": "integer"}}}, [{"n": 1}], [{"n": "1"}, {"n": True}, {"n": 1.5}, {"n": None}]),
+        (
+            {"oneOf": [{"properties": {"a": A}}, {"properties": {"a": {"type": "object"}}}]},
+            [],
+            [{"a": {"a": "", "b": ""}}, {"a": {"a": ""}}],
+        ),
+        (
+            {"properties": {"a": {"type": "object"}}, "not": {"properties": {"a": A}}},
+            [],
+            [{"a": {"a": "", "b": 1}}],
+        ),
+        (
+            {"properties": {"n": {"type": "integer"}}},
+            [{"n": 1}],
+            [{"n": "1"}, {"n": True}, {"n": 1.5}, {"n": None}],
+        ),
         ({"properties": {"f": {"format": "email"}}}, [{"f": "no mail"}], []),
     ],
-)  # fmt: skip
+)
 def test_closing_sees_through_composition(schema: Any, good: list[Any], bad: list[Any]) -> None:
     for value in good:
         assert accepts(schema, value), value
@@ -151,9 +189,7 @@ INSTANCES = st.recursive(
 
 @settings(max_examples=600, deadline=None)
 @given(SCHEMAS, st.dictionaries(st.sampled_from(["a", "b", "c"]), INSTANCES, max_size=2))
-def test_whatever_passes_fits_the_announced_schema_and_has_no_unknown_root_member(
-    schema: Any, value: Any
-) -> None:
+def test_whatever_passes_fits_the_announced_schema(schema: Any, value: Any) -> None:
     if accepts(copy.deepcopy(schema), value):
         assert jsonschema.Draft202012Validator(schema).is_valid(value)
         if "additionalProperties" not in json.dumps(schema):
@@ -183,20 +219,23 @@ def test_defaults_are_made_explicit_wherever_an_object_is_present() -> None:
     before = copy.deepcopy(given_value)
     filled = pinned.apply(given_value)
     assert filled == {
-        "url": "u", "force": False, "max_length": 5000, "since": None, "opts": {"depth": 1},
-        "rows": [{"depth": 1}, {"depth": 2}], "either": {"depth": 1},
-    }  # fmt: skip
+        "url": "u",
+        "force": False,
+        "max_length": 5000,
+        "since": None,
+        "opts": {"depth": 1},
+        "rows": [{"depth": 1}, {"depth": 2}],
+        "either": {"depth": 1},
+    }
     assert given_value == before
     assert pinned.apply(filled) == filled
-    assert pinned.apply({"url": "u", "force": True, "either": "x"})["force"] is True  # type: ignore[call-overload,index]  # JSON
+    kept = pinned.apply({"url": "u", "force": True, "either": "x"})
+    assert isinstance(kept, dict) and kept["force"] is True
 
 
 def test_a_filled_value_is_checked_like_a_received_one() -> None:
-    nested = {
-        "properties": {
-            "o": {"type": "object", "default": {"x": "no"}, "properties": {"x": {"type": "integer"}}}
-        }
-    }
+    inner = {"type": "object", "default": {"x": "no"}, "properties": {"x": {"type": "integer"}}}
+    nested = {"properties": {"o": inner}}
     assert not accepts(nested, {})
     assert accepts(nested, {"o": {"x": 1}})
 
@@ -217,47 +256,82 @@ def test_defaults_that_disagree_or_never_end_are_refused() -> None:
 @pytest.mark.parametrize(
     "schema",
     [
-        True, [], None, "x", {"type": "strin"}, {"type": 7}, {"properties": []}, {"properties": {"a": 1}},
-        {"allOf": {}}, {"minimum": "1"}, {"required": "a"}, {"exclusiveMinimum": True},
-        {"$ref": "http://127.0.0.1:9/x"}, {"$ref": "file:///etc/passwd"}, {"$ref": "other.json"}, {"$ref": "#nope"},
-        {"$ref": "#/$defs/missing"}, {"$ref": "#/x-hidden", "x-hidden": {}}, {"$ref": 1}, {"$ref": "#"},
+        True,
+        [],
+        None,
+        "x",
+        {"type": "strin"},
+        {"type": 7},
+        {"properties": []},
+        {"properties": {"a": 1}},
+        {"allOf": {}},
+        {"minimum": "1"},
+        {"required": "a"},
+        {"exclusiveMinimum": True},
+        {"$ref": "http://127.0.0.1:9/x"},
+        {"$ref": "file:///etc/passwd"},
+        {"$ref": "other.json"},
+        {"$ref": "#nope"},
+        {"$ref": "#/$defs/missing"},
+        {"$ref": "#/x-hidden", "x-hidden": {}},
+        {"$ref": 1},
+        {"$ref": "#"},
         {"properties": {"a": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}},
-        {"properties": {"a": {"$id": "http://x.example/"}}}, {"$dynamicRef": "#a"}, {"$anchor": "a"},
-        {"$schema": "http://json-schema.org/draft-04/schema#"}, {"$schema": "http://evil.example/meta"}, {"$schema": 1},
-        {"items": [{}]}, {"dependencies": {}}, {"allOf": [{"$ref": "#"}]},
+        {"properties": {"a": {"$id": "http://x.example/"}}},
+        {"$dynamicRef": "#a"},
+        {"$anchor": "a"},
+        {"$schema": "http://json-schema.org/draft-04/schema#"},
+        {"$schema": "http://evil.example/meta"},
+        {"$schema": 1},
+        {"items": [{}]},
+        {"dependencies": {}},
+        {"allOf": [{"$ref": "#"}]},
         {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"allOf": [{"$ref": "#/$defs/a"}]}}},
-        {"properties": {"a": {"pattern": "("}}}, {"properties": {"a": {"pattern": "(?=x)y"}}},
-        {"properties": {"a": {"pattern": "(a)\\1"}}}, {"properties": {"a": {"pattern": "(a{1000}){1000}"}}},
-        {"description": "x" * 70_000}, {"enum": list(range(11_000))},
+        {"properties": {"a": {"pattern": "("}}},
+        {"properties": {"a": {"pattern": "(?=x)y"}}},
+        {"properties": {"a": {"pattern": "(a)\\1"}}},
+        {"properties": {"a": {"pattern": "(a{1000}){1000}"}}},
+        {"description": "x" * 70_000},
+        {"enum": list(range(11_000))},
     ],
-)  # fmt: skip
+)
 def test_schemas_outside_the_subset_are_not_pinned(schema: Any) -> None:
     with pytest.raises(UpstreamError) as caught:
         PinnedSchema.pin(schema)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 120
 
 
-def nested_alternatives(levels: int) -> dict[str, Any]:
-    schema: dict[str, Any] = {"properties": {"a": {}}}
-    for level in range(levels):
-        schema = {"$defs": {f"d{level}": schema}, "anyOf": [{"$ref": f"#/$defs/d{level}"}] * 2}
-    return schema
-
-
 @pytest.mark.guarantee("G03")
 def test_exponential_work_is_refused_before_anything_is_validated() -> None:
-    doubling = {"$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
-                          for n in range(30)} | {"d30": {"type": "string"}}, "$ref": "#/$defs/d0"}  # fmt: skip
+    doubling = {
+        "$defs": {
+            f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+            for n in range(30)
+        }
+        | {"d30": {"type": "string"}},
+        "$ref": "#/$defs/d0",
+    }
     deep: dict[str, Any] = {"type": "object"}
     for _ in range(8):
         deep = {"allOf": [deep], "anyOf": [deep], "unevaluatedProperties": False}
-    twice_below = {"$ref": "#/$defs/n", "$defs": {"n": {
-        "allOf": [{"properties": {"x": {"$ref": "#/$defs/n"}}}, {"properties": {"x": {"$ref": "#/$defs/n"}}}]}}}  # fmt: skip
+    twice_below = {
+        "$ref": "#/$defs/n",
+        "$defs": {
+            "n": {
+                "allOf": [
+                    {"properties": {"x": {"$ref": "#/$defs/n"}}},
+                    {"properties": {"x": {"$ref": "#/$defs/n"}}},
+                ]
+            }
+        },
+    }
     for schema in (doubling, deep, twice_below):
         with pytest.raises(UpstreamError, match="work"):
             PinnedSchema.pin(schema)
-    tree = {"$ref": "#/$defs/n", "$defs": {"n": {"properties": {
-        "left": {"$ref": "#/$defs/n"}, "right": {"$ref": "#/$defs/n"}}}}}  # fmt: skip
+    tree = {
+        "$ref": "#/$defs/n",
+        "$defs": {"n": {"properties": {"left": {"$ref": "#/$defs/n"}, "right": {"$ref": "#/$defs/n"}}}},
+    }
     assert accepts(tree, {"left": {"right": {}}})
 
 
@@ -271,8 +345,8 @@ def test_catastrophic_patterns_end_at_once(pattern: str) -> None:
     for text in ("a" * 65_000 + "!", "ab" * 32_000, "x" * 65_000):
         try:
             pinned.apply({"s": [text] * 4})
-        except ArgumentError:
-            pass
+        except ArgumentError as error:
+            assert error.pointer.startswith("/s/")
     assert time.perf_counter() - began < 2  # measured: a few ms; a backtracking engine would need years
 
 
@@ -303,7 +377,4 @@ def test_filling_is_idempotent_and_only_adds(value: Any) -> None:
     except ArgumentError:
         return
     assert canonical(pinned.apply(filled)) == canonical(filled)
-    assert (
-        isinstance(filled, dict)
-        and value.items() <= {**filled, **{"opts": value.get("opts")}}.items() | value.items()
-    )
+    assert isinstance(filled, dict) and value.keys() <= filled.keys()

@@ -90,7 +90,7 @@ class Subschema(NamedTuple):
 
 
 def subschemas(schema: Mapping[str, JSON]) -> Iterator[Subschema]:
-    """Yield the direct subschemas of a schema; members of the wrong shape are skipped (and do not compile)."""
+    """Yield the direct subschemas; members of the wrong shape are skipped (and do not compile)."""
     for keyword in schema.keys() & KEYWORDS.keys():
         inner, applies = schema[keyword], KEYWORDS[keyword]
         if keyword in _LISTS and isinstance(inner, list):

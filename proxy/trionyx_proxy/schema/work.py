@@ -47,8 +47,8 @@ class _Bound:
         return self._known[key]
 
     def _count(self, schema: dict[str, JSON], depth: int) -> int:
-        # Finding out which members were evaluated runs what applies in place again. Measured: about 2.5 times at
-        # each level that asks itself; the one that closing adds is asked once per value and costs little.
+        # Finding out which members were evaluated runs what applies in place again. Measured: about 2.5 times
+        # at each level that asks itself; the one that closing adds is asked once per value and costs little.
         again = 3 if {"unevaluatedProperties", "unevaluatedItems"} & schema.keys() else 1
         count = 1 if depth == 0 else 0
         named = {"properties": 0, "prefixItems": 0}
