@@ -46,9 +46,11 @@ class EvaluationError(PolicyError):
     Args:
         code: stable machine name, recorded.
         detail: lower-case, one line, no value of the input; for the operator.
+        fatal: whether this evaluation cost an engine its life.
     """
 
-    def __init__(self, code: EvaluationCode, detail: str) -> None:
+    def __init__(self, code: EvaluationCode, detail: str, *, fatal: bool = False) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.fatal = fatal

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 import os
 import re
 import shutil
 import subprocess
+import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -83,3 +88,22 @@ def _search() -> Path:
     if cached.is_file():
         return cached
     raise EngineError("no opa executable; run trionyx-policy opa install, or name one in policy.opa_command")
+
+
+def opa_archive(sources: Mapping[str, bytes], data: bytes, *, revision: str) -> bytes:
+    """Pack a bundle in OPA's own format; the same members always give the same bytes.
+
+    Args:
+        sources: Rego text by path.
+        data: JSON text of the data document.
+        revision: what OPA names in the provenance of its answers.
+    """
+    manifest = {"revision": revision, "roots": ["trionyx"], "rego_version": 1}
+    members = {".manifest": json.dumps(manifest).encode(), "data.json": data, **sources}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in sorted(members):
+            member = tarfile.TarInfo(name)
+            member.size = len(members[name])
+            archive.addfile(member, io.BytesIO(members[name]))
+    return gzip.compress(packed.getvalue(), mtime=0)

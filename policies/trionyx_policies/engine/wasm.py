@@ -185,15 +185,15 @@ class Sandbox:
 
     def _failure(self, error: Exception) -> EvaluationError:
         if isinstance(error, wasmtime.Trap) and error.trap_code == wasmtime.TrapCode.INTERRUPT:
-            return EvaluationError(EvaluationCode.TIMEOUT, "interrupted at the deadline")
+            return EvaluationError(EvaluationCode.TIMEOUT, "interrupted at the deadline", fatal=True)
         if isinstance(error, OpaMemoryError):
             return EvaluationError(EvaluationCode.TOO_LARGE, _line(error))
         if isinstance(error, OpaAbortError):
             text = _line(error)
             if "malloc" in text:
-                return EvaluationError(EvaluationCode.MEMORY, "the memory cap is reached")
+                return EvaluationError(EvaluationCode.MEMORY, "the memory cap is reached", fatal=True)
             return EvaluationError(EvaluationCode.BUILTIN_ERROR, text)
-        return EvaluationError(EvaluationCode.CRASH, _line(error))
+        return EvaluationError(EvaluationCode.CRASH, _line(error), fatal=True)
 
 
 def _only_result(results: bytes) -> bytes:
