@@ -57,6 +57,19 @@ class Checkpoint:
         return cls(lines[0], int(lines[1]), root)
 
 
+def claimed_checkpoint(raw: bytes) -> Checkpoint:
+    """Return the checkpoint in a note without checking any signature: a claim to be checked otherwise.
+
+    Raises:
+        NoteError: not a checkpoint.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise NoteError("the note is not valid utf-8") from error
+    return Checkpoint.parse(text.partition("\n\n")[0] + "\n")
+
+
 def open_checkpoint(raw: bytes, key: VerifierKey) -> Checkpoint:
     """Return the checkpoint in a note that `key` signed for the log of the same name.
 

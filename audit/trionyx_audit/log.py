@@ -26,14 +26,13 @@ from trionyx_audit.note import VerifierKey
 from trionyx_audit.payload import MAX_PAYLOAD
 from trionyx_audit.record import (
     COMMON,
-    FORMAT,
     Draft,
     Receipt,
     check_payload_name,
     check_type,
     commitments,
 )
-from trionyx_audit.recovery import Recovery, create, load_vault, take_up
+from trionyx_audit.recovery import Head, Recovery, create, load_vault, take_up
 from trionyx_audit.storage import DirectoryLock, Layout, storage_error, sync_directory
 
 __all__ = ["Draft", "Log", "Receipt", "Recovery"]
@@ -132,7 +131,7 @@ class Log:
                 entropy=entropy,
                 segment_bytes=segment_bytes,
             )
-            opening = _opening_entries(appender.size, key, head.recovery)
+            opening = _opening_entries(appender.size, head)
             if opening:
                 appender.append(opening)
             appender.publish()
@@ -278,11 +277,12 @@ class Log:
                 pending.future.set_exception(StorageError(message))
 
 
-def _opening_entries(size: int, key: VerifierKey, recovery: Recovery | None) -> list[Entry]:
+def _opening_entries(size: int, head: Head) -> list[Entry]:
     """Return the records that the log itself writes when it is opened."""
     entries: list[Entry] = []
+    recovery = head.recovery
     if size == 0:
-        entries.append(Entry("log.open", {"format": FORMAT, "vkey": str(key)}, {}))
+        entries.append(Entry("log.open", head.manifest.members(), {}))
     if recovery is not None:
         members: dict[str, JSON] = {
             "found": recovery.size,

@@ -139,8 +139,8 @@ class Vault:
         return PAYLOAD_CONTEXT + self.origin.encode() + b"\n" + seq.to_bytes(8, "big") + commit
 
 
-def entries(path: Path) -> Iterator[Entry]:
-    """Yield the whole entries of a payload file in order; ends silently at the first that is not whole.
+def entries(path: Path, offset: int = 0) -> Iterator[Entry]:
+    """Yield the whole entries of a payload file from an entry on; ends silently at the first that is not whole.
 
     A missing file has no entries: payloads may be erased or kept elsewhere.
     """
@@ -150,7 +150,6 @@ def entries(path: Path) -> Iterator[Entry]:
         return
     with file:
         size = os.fstat(file.fileno()).st_size
-        offset = 0
         while entry := _header(file, offset, size):
             yield entry
             offset += 4 + entry.length

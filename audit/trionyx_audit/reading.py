@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from trionyx_audit.canonical import decode_body
+from trionyx_audit.canonical import JSON, decode_body, encode_body
 from trionyx_audit.chain import Chain
 from trionyx_audit.errors import EncodingError, FormatError, UnreadableError, UnsupportedError
 from trionyx_audit.note import MAX_NOTE_BYTES
@@ -23,7 +23,7 @@ MAX_MANIFEST_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What `log.json` claims; unsigned, so only ever a hint.
+    """What `log.json` claims; unsigned, so only ever a hint, but record 0 repeats it under the signature.
 
     Args:
         origin: the log's name.
@@ -34,6 +34,14 @@ class Manifest:
     origin: str
     vkey: str
     created: str
+
+    def members(self) -> dict[str, JSON]:
+        """Return what record 0 repeats; the origin is in every record anyway."""
+        return {"format": FORMAT, "vkey": self.vkey, "created": self.created}
+
+    def encode(self) -> bytes:
+        """Return the content of `log.json`."""
+        return encode_body(self.members() | {"origin": self.origin}) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +65,27 @@ class LineReader:
     Does not parse lines. After `lines` has ended, `torn` tells what was left at the end.
     """
 
-    __slots__ = ("_end", "_first", "_layout", "offset", "segment", "size", "torn")
+    __slots__ = (
+        "_begun",
+        "_layout",
+        "end",
+        "entered",
+        "first",
+        "offset",
+        "previous",
+        "segment",
+        "size",
+        "torn",
+    )
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._first: int | None = None
-        self._end = 0
+        self._begun = False
+        self.first = 0
         self.segment = ""
-        self.offset = 0
+        self.offset = self.end = 0
+        self.previous = ("", 0)
+        self.entered = 0
         self.size = 0
         self.torn: TornTail | None = None
 
@@ -91,22 +112,22 @@ class LineReader:
     def lines(self) -> Iterator[bytes]:
         """Yield the complete lines not yet read, without their newlines.
 
-        While a line is out, `segment` and `offset` say where it lies and `size` is its sequence number.
+        While a line is out, `segment` and `offset` say where it lies, `first` where its segment begins,
+        `previous` where the line before it lies, and `size` is its sequence number.
 
         Raises:
             FormatError: a segment is missing or misnamed, or a line is too long or cut off mid-log.
             UnreadableError: a file cannot be read.
         """
         firsts = self.segments
-        started = 0 if self._first is None else self._first
-        if self._first is not None and self._first not in firsts:
+        if self._begun and self.first not in firsts:
             raise FormatError(
                 "the segment being read was removed", seq=self.size, offset=0, segment=self.segment
             )
         for place, first in enumerate(firsts):
-            if first < started:
+            if first < self.first:
                 continue
-            if first != self._first:
+            if not self._begun or first != self.first:
                 self._enter(first)
             yield from self._segment_lines(last=place == len(firsts) - 1)
 
@@ -119,23 +140,33 @@ class LineReader:
                 offset=0,
                 segment=self.segment,
             )
-        self._first = first
-        self.offset = self._end = 0
+        self._begun = True
+        self.first = first
+        self.entered += 1
+        self.offset = self.end = 0
 
     def _segment_lines(self, *, last: bool) -> Iterator[bytes]:
         path = self._layout.segments / self.segment
         self.torn = None
         try:
             with path.open("rb") as file:
-                file.seek(self._end)
+                if os.fstat(file.fileno()).st_size < self.end:
+                    raise FormatError(
+                        "the segment was cut while it was read",
+                        seq=self.size,
+                        segment=self.segment,
+                        offset=self.end,
+                    )
+                file.seek(self.end)
                 while line := file.readline(MAX_LINE + 1):
-                    self.offset = self._end
+                    self.offset = self.end
                     if line[-1] != 0x0A:
                         self._unfinished(file, len(line), last=last)
                         return
-                    self._end += len(line)
+                    self.end += len(line)
                     yield line[:-1]
                     self.size += 1
+                    self.previous = (self.segment, self.offset)
         except OSError as error:
             raise unreadable(path, error) from error
 
@@ -206,7 +237,10 @@ def read_manifest(layout: Layout) -> Manifest:
     origin, vkey, created = members.get("origin"), members.get("vkey"), members.get("created")
     if not isinstance(origin, str) or not isinstance(vkey, str) or not isinstance(created, str):
         raise FormatError("log.json lacks origin, vkey or created")
-    return Manifest(origin, vkey, created)
+    manifest = Manifest(origin, vkey, created)
+    if manifest.encode() != text:
+        raise FormatError("log.json holds more than it should")
+    return manifest
 
 
 def published_notes(layout: Layout) -> Iterator[tuple[int, bytes]]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from trionyx_audit.canonical import encode_body
 from trionyx_audit.chain import Chain
 from trionyx_audit.checkpoint import Checkpoint, open_checkpoint
 from trionyx_audit.clock import timestamp
@@ -23,13 +22,14 @@ from trionyx_audit.note import VerifierKey
 from trionyx_audit.payload import Vault, entries
 from trionyx_audit.reading import (
     LineReader,
+    Manifest,
     TornTail,
     located,
     published_notes,
     read_checkpoint,
     read_manifest,
 )
-from trionyx_audit.record import CONTEXT, FORMAT, body_of, signature_of
+from trionyx_audit.record import CONTEXT, body_of, signature_of
 from trionyx_audit.storage import (
     AppendFile,
     Layout,
@@ -63,6 +63,7 @@ class Head:
     """The end of a log on disk, ready to be continued.
 
     Args:
+        manifest: what `log.json` says; record 0 repeats it under the log's signature.
         frontier: tree over all records.
         previous: hex leaf hash of the last record.
         first: first record of the segment to continue.
@@ -70,6 +71,7 @@ class Head:
         recovery: what an unclean end left behind, or None.
     """
 
+    manifest: Manifest
     frontier: Frontier
     previous: str
     first: int
@@ -92,10 +94,8 @@ def create(layout: Layout, key: VerifierKey, wall_ns: int, entropy: Callable[[in
         if not path.exists():
             AppendFile(path, 0, create=True).close()
         sync_directory(path.parent)
-    members = encode_body(
-        {"created": timestamp(wall_ns), "format": FORMAT, "origin": key.name, "vkey": str(key)}
-    )
-    replace_file(layout.manifest, members + b"\n", 0o644)
+    manifest = Manifest(key.name, str(key), timestamp(wall_ns))
+    replace_file(layout.manifest, manifest.encode(), 0o644)
 
 
 def take_up(layout: Layout, key: VerifierKey) -> Head:
@@ -149,7 +149,7 @@ def _take_up(layout: Layout, key: VerifierKey) -> Head:
     if reader.torn or (frontier.size > sealed.size and sealed.size):
         torn_bytes = reader.torn.length if reader.torn else 0
         recovery = Recovery(frontier.size, frontier.size - sealed.size, torn_bytes, torn_file)
-    return Head(frontier, chain.previous, first, sealed.size, recovery)
+    return Head(manifest, frontier, chain.previous, first, sealed.size, recovery)
 
 
 def _newest_checkpoint(layout: Layout, key: VerifierKey) -> Checkpoint:
