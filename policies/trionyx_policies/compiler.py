@@ -39,6 +39,15 @@ class Build:
             path.write_bytes(content)
 
 
+@dataclass(frozen=True, slots=True)
+class Contributed:
+    """Where a rule is contributed, and to which of the sets in `KINDS`."""
+
+    kind: str
+    file: str
+    row: int
+
+
 def compile_bundle(directory: Path, opa: Path) -> Build:
     """Compile a bundle directory's sources; writes nothing.
 
@@ -79,25 +88,27 @@ def index_rules(directory: Path, opa: Path) -> tuple[bytes, list[str]]:
     if done.returncode != 0:
         return b"", _complaints(done.stderr or done.stdout)
     problems: list[str] = []
-    rules: dict[str, dict[str, str]] = {}
+    described: dict[str, dict[str, str]] = {}
     for found in json.loads(done.stdout).get("annotations", []):
         path = [step["value"] for step in found["path"]]
         if found["annotations"].get("scope") != "rule" or path[1:3] != ["trionyx", "policy"]:
             continue
         place = f"{found['location']['file']}:{found['location']['row']}"
-        rule = _described(found["annotations"], path[3], place, problems)
-        if rule is None:
+        entry = _described(found["annotations"], path[3], place, problems)
+        if entry is None:
             continue
-        if rule["id"] in rules:
-            problems.append(f"{place}: rule {rule['id']} is described twice")
-        rules[rule["id"]] = rule
-    contributed = _contributed_ids(directory, opa, problems)
-    for identity, place in sorted(contributed.items()):
-        if identity not in rules:
+        if entry["id"] in described:
+            problems.append(f"{place}: rule {entry['id']} is described twice")
+        described[entry["id"]] = entry
+    contributed, unreadable = contributed_rules(directory, opa)
+    problems += unreadable
+    for identity, rule in sorted(contributed.items()):
+        if identity not in described:
+            place = f"{rule.file}:{rule.row}"
             problems.append(f"{place}: rule {identity} has no METADATA with custom.id {identity}")
-    for identity in sorted(set(rules) - set(contributed)):
+    for identity in sorted(set(described) - set(contributed)):
         problems.append(f"policy: METADATA describes rule {identity}, which no rule contributes")
-    entries = [rules[identity] for identity in sorted(rules)]
+    entries = [described[identity] for identity in sorted(described)]
     return _readable({"schema": "trionyx.rules/v1", "rules": entries}), problems
 
 
@@ -120,17 +131,21 @@ def _described(
     return None if missing else {name: str(value) for name, value in members.items()}
 
 
-def _contributed_ids(directory: Path, opa: Path, problems: list[str]) -> dict[str, str]:
-    """Read from the syntax tree which ids the packs' rules contribute, each with its place.
+def contributed_rules(directory: Path, opa: Path) -> tuple[dict[str, Contributed], list[str]]:
+    """Read from the syntax tree which rules the packs contribute.
 
     An id must be a literal in the head of a partial set: only then is the index known to be complete.
+
+    Returns:
+        The rules by id, and every problem found.
     """
-    ids: dict[str, str] = {}
+    rules: dict[str, Contributed] = {}
+    problems: list[str] = []
     for source in sorted((directory / "policy" / "packs").glob("*.rego")):
         if source.name.endswith("_test.rego"):
             continue
-        relative = source.relative_to(directory).as_posix()
-        done = run(opa, "parse", "--format", "json", "--json-include", "locations", relative, cwd=directory)
+        name = source.relative_to(directory).as_posix()
+        done = run(opa, "parse", "--format", "json", "--json-include", "locations", name, cwd=directory)
         if done.returncode != 0:
             problems += _complaints(done.stderr or done.stdout)
             continue
@@ -138,13 +153,15 @@ def _contributed_ids(directory: Path, opa: Path, problems: list[str]) -> dict[st
             head = rule["head"]
             if head["name"] not in KINDS:
                 continue
-            place = f"{relative}:{head['location']['row']}"
+            row = head["location"]["row"]
             identity = _literal_id(head.get("key"))
             if identity is None:
-                problems.append(f"{place}: {head['name']} must contain an object with a literal id")
+                problems.append(f"{name}:{row}: {head['name']} must contain an object with a literal id")
+            elif identity in rules and rules[identity].kind != head["name"]:
+                problems.append(f"{name}:{row}: rule {identity} is contributed to two kinds of sets")
             else:
-                ids.setdefault(identity, place)
-    return ids
+                rules.setdefault(identity, Contributed(head["name"], name, row))
+    return rules, problems
 
 
 def _literal_id(key: Mapping[str, Any] | None) -> str | None:

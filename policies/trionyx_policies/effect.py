@@ -11,22 +11,16 @@ from trionyx_policies.answer import Answer
 from trionyx_policies.decision import Decision, Obligation, Outcome, Rule
 
 UNPERMITTED = Rule(
-    id="TRX-001",
+    id="TRX-DEFAULT",
     pack="host",
-    title="No rule allows this call",
-    remedy="Ask the security team for a rule that allows it.",
+    title="No rule of the policy allows this call",
+    remedy="Ask the policy's owner for a rule that allows it.",
 )
 UNMEETABLE = Rule(
-    id="TRX-002",
+    id="TRX-OBLIGATION",
     pack="host",
-    title="A rule demands something that cannot be done here",
-    remedy="Ask the security team to change the rule.",
-)
-CONTRADICTORY = Rule(
-    id="TRX-003",
-    pack="host",
-    title="Rules demand different changes of one argument",
-    remedy="Ask the security team to change the rules.",
+    title="The policy demands something that the proxy cannot fulfil",
+    remedy="Tell the policy's owner.",
 )
 
 TRANSFORMS = frozenset({"replace_arg", "drop_arg"})
@@ -61,10 +55,8 @@ def decide(answer: Answer, *, revision: int, digest: str) -> Decision:
         return decision(Outcome.DENY, answer.deny)
     if not answer.allow:
         return decision(Outcome.DENY, (UNPERMITTED,))
-    if not all(_can_be_met(obligation) for obligation in answer.oblige):
+    if not all(_can_be_met(obligation) for obligation in answer.oblige) or _contradict(answer.oblige):
         return decision(Outcome.DENY, (UNMEETABLE,))
-    if _contradict(answer.oblige):
-        return decision(Outcome.DENY, (CONTRADICTORY,))
     if answer.approve:
         return decision(Outcome.ASK, answer.approve)
     return decision(Outcome.ALLOW, answer.allow, answer.oblige, answer.labels)

@@ -1,0 +1,50 @@
+package trionyx.policy.paths_test
+
+import data.trionyx.policy.paths
+import data.trionyx.testing
+
+denied(call) := ids if {
+	ids := {entry.id | some entry in paths.deny} with input as call with data.trionyx.paths as testing.paths
+}
+
+labels(call) := found if {
+	found := {entry | some entry in paths.label} with input as call with data.trionyx.paths as testing.paths
+}
+
+test_a_path_below_a_root_is_fine if denied(testing.touch("read", {"path": "/work/notes/a"})) == set()
+
+test_the_root_itself_is_fine if denied(testing.touch("read", {"path": "/work"})) == set()
+
+test_a_path_elsewhere_is_denied if {
+	denied(testing.touch("read", {"path": "/etc/passwd"})) == {"PATH-001"}
+	denied(testing.touch("read", {"path": "/workshop"})) == {"PATH-001"}
+}
+
+test_a_path_that_the_host_finds_outside_is_denied if {
+	denied(testing.touch("read", {"path": "/work/link", "inside": false})) == {"PATH-001"}
+}
+
+test_a_server_without_roots_reaches_nothing if {
+	elsewhere := object.union(testing.touch("read", {"path": "/work/a"}), {"tool": {"catalog": "other"}})
+	denied(elsewhere) == {"PATH-001"}
+}
+
+test_a_hidden_file_is_denied if {
+	denied(testing.touch("read", {"path": "/work/.env", "hidden": true})) == {"PATH-002"}
+}
+
+test_control_characters_are_denied if {
+	denied(testing.touch("read", {"path": "/work/a\nb", "control": true})) == {"PATH-003"}
+}
+
+test_a_zone_labels_what_is_read_there if {
+	labels(testing.touch("read", {"path": "/work/secrets/key"})) == {{"id": "PATH-100", "label": testing.secret}}
+}
+
+test_other_places_carry_no_label if labels(testing.touch("read", {"path": "/work/notes/a"})) == set()
+
+test_the_whole_tree_can_be_a_root if {
+	found := {entry.id | some entry in paths.deny} with input as testing.touch("read", {"path": "/any/where"})
+		with data.trionyx.paths as {"files": {"roots": ["/"], "zones": []}}
+	found == set()
+}

@@ -1,0 +1,132 @@
+# METADATA
+# title: A world for the rules' tests
+# description: Calls and data that do not change when a security team edits `data/`.
+package trionyx.testing
+
+call(changes) := object.union(base, changes)
+
+fetch(url) := call({
+	"tool": {"id": "web__fetch", "server": "web", "catalog": "web", "name": "fetch", "effect": "fetch"},
+	"facts": {"urls": [object.union(page, url)]},
+})
+
+send(recipients, changes) := object.union(
+	call({
+		"tool": {"id": "mail__send", "server": "mail", "catalog": "mail", "name": "send", "effect": "egress"},
+		"facts": {"recipients": [recipient |
+			some index, address in recipients
+			recipient := {"arg": sprintf("/to/%d", [index]), "address": address, "domain": split(address, "@")[1]}
+		]},
+	}),
+	changes,
+)
+
+touch(effect, path) := call({
+	"tool": {"id": "files__touch", "server": "files", "catalog": "files", "name": "touch", "effect": effect},
+	"facts": {"paths": [object.union({"arg": "/path", "inside": true, "hidden": false, "control": false}, path)]},
+})
+
+labelled(call, label) := object.union(call, {"label": label})
+
+page := {
+	"arg": "/url",
+	"scheme": "https",
+	"host": "www.other.example",
+	"port": 443,
+	"ip": false,
+	"private": false,
+	"userinfo": false,
+	"query_bytes": 0,
+	"path": "/",
+}
+
+text := {"arg": "/body", "bytes": 5, "control": false, "bidi": false, "invisible": false, "urls": []}
+
+public := {"categories": [], "integrity": "public", "level": "public", "readers": "*"}
+
+internal := {"categories": [], "integrity": "public", "level": "internal", "readers": "*"}
+
+secret := {"categories": [], "integrity": "public", "level": "secret", "readers": "*"}
+
+base := {
+	"schema": "trionyx.input/v1",
+	"point": "tool.call",
+	"run": {
+		"id": "01J00000000000000000000000",
+		"agent": "inbox",
+		"user": "emma",
+		"tenant": "acme",
+		"registered": true,
+		"calls": 0,
+		"denied": 0,
+		"in_flight": 0,
+		"by_effect": {},
+		"same_call": 0,
+	},
+	"prompt": {
+		"sha256": "",
+		"registered": true,
+		"emails": ["named@other.example"],
+		"hosts": ["named.example"],
+		"paths": [],
+	},
+	"label": {"categories": [], "integrity": "user", "level": "public", "readers": "*"},
+	"tool": {
+		"id": "mail__read",
+		"server": "mail",
+		"catalog": "mail",
+		"name": "read",
+		"effect": "read",
+		"descriptor_sha256": "",
+	},
+	"args": {},
+	"args_meta": {"bytes": 2, "sha256": ""},
+	"facts": {"paths": [], "urls": [], "recipients": [], "text": [], "invalid": []},
+	"approvals": [],
+	"time": {"ms": 0, "hour": 0, "weekday": 4},
+}
+
+catalog := {"servers": {"mail": {"tools": {
+	"read": {"effect": "read", "args": {}, "result": public, "clearance": secret},
+	"send": {"effect": "egress", "args": {}, "result": public, "clearance": secret},
+}}}}
+
+clearances := {
+	"default": internal,
+	"domains": {"corp.example": secret, "press.corp.example": public, "partner.example": internal},
+	"addresses": {"lawyer@partner.example": secret},
+	"hosts": {"api.partner.example": secret},
+}
+
+egress := {
+	"organisation": ["corp.example"],
+	"hosts": ["listed.example"],
+	"blocked": ["blocked.example"],
+	"ports": [443],
+	"allow_loopback": false,
+	"max_recipients": 2,
+	"address_characters": "abcdefghijklmnopqrstuvwxyz@.",
+}
+
+flow := {"untainted_effects": ["money"], "approval_effects": ["destroy"]}
+
+limits := {
+	"max_calls": 10,
+	"max_same_call": 3,
+	"max_denied": 5,
+	"max_in_flight": 2,
+	"max_by_effect": {"read": 4},
+	"max_result_bytes": {"fetch": 1000},
+}
+
+paths := {"files": {
+	"roots": ["/work"],
+	"zones": [
+		{"prefix": "/work/secrets", "label": secret},
+		{
+			"prefix": "/work/shared",
+			"label": internal,
+			"write": {"categories": "*", "integrity": "org", "level": "internal", "readers": []},
+		},
+	],
+}}
