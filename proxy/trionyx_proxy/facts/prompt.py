@@ -1,0 +1,85 @@
+"""Names within prose: what a prompt names, and which hosts an outgoing text links to.
+
+A prompt is the user's word, so it is read narrowly: only whole tokens of a known form count, and a bare
+`report.zip` is a file, not a host. Outgoing text is read widely, because somebody's mail program will.
+"""
+
+from __future__ import annotations
+
+import re
+
+from trionyx_proxy.arguments import JSON
+from trionyx_proxy.facts.network import parse_address, parse_host, parse_url
+from trionyx_proxy.facts.path import parse_path
+
+MAX_NAMES = 1_024
+"""Names of each kind taken from one prompt."""
+
+UNREADABLE = "invalid"
+"""Stands for an embedded link whose host parsers disagree on; never a listed host."""
+
+_TOKEN = re.compile(r"[^\s<>\"'`|\u2018-\u201f\u00ab\u00bb,;]+")
+_TRAILING = ".,;:!?)]}*"
+_LEADING = "([{*"
+_ANY_LINK = re.compile(
+    r"((?:https?|ftp|wss?):[/\\]*|(?:[a-z][a-z0-9+.-]{0,31}:)?[/\\]{2,})([^\s/\\?#<>\"'`)\]}|,;]*)",
+    re.IGNORECASE,
+)
+_WWW = re.compile(r"(?<![\w.@/\\-])www\.[^\s/\\?#<>\"'`)\]}|,;:]+", re.IGNORECASE)
+
+
+def prompt_facts(text: str) -> dict[str, JSON]:
+    """Return the e-mail addresses, hosts and absolute paths that a registered prompt names, sorted.
+
+    Hosts count only from a web address or with a leading `www.`; the host of an e-mail address does not.
+    """
+    emails: set[str] = set()
+    hosts: set[str] = set()
+    paths: set[str] = set()
+    for token in _TOKEN.findall(text):
+        word = token.rstrip(_TRAILING).lstrip(_LEADING)
+        if word.startswith("/"):
+            place = parse_path(word, ("/",))
+            if place is not None and place.inside and not place.control and len(word) > 1:
+                paths.add(place.path)
+        elif "://" in word:
+            url = parse_url(word)
+            if url is not None and not url.userinfo:
+                hosts.add(url.host.name)
+        elif word[:4].lower() == "www.":
+            host = parse_host(re.split(r"[/?#:]", word, maxsplit=1)[0])
+            if host is not None:
+                hosts.add(host.name)
+        elif "@" in word:
+            address = parse_address(word.removeprefix("mailto:"))
+            if address is not None:
+                emails.add(address[0])
+    return {"emails": _listed(emails), "hosts": _listed(hosts), "paths": _listed(paths)}
+
+
+def embedded_hosts(text: str) -> list[str]:
+    """Return the hosts of everything in a text that may be taken for a link, sorted.
+
+    Takes `scheme://…`, `//…` with a dot in its host, backslashes for slashes, and `www.…`; a host that
+    cannot be read strictly appears as `invalid`. Bare names without a scheme are not taken.
+    """
+    hosts: set[str] = set()
+    for match in _ANY_LINK.finditer(text):
+        authority = match[2].rpartition("@")[2]
+        # Browsers take `https:host` too; with a dot it could be meant so.
+        if re.search(r":[/\\]{2}", match[1]) or "." in authority:
+            hosts.add(_host_of(authority))
+    for match in _WWW.finditer(text):
+        hosts.add(_host_of(match[0]))
+    return sorted(hosts)
+
+
+def _host_of(authority: str) -> str:
+    bare = authority.rstrip(_TRAILING) if not authority.startswith("[") else authority
+    name = re.sub(r":[0-9]*$", "", bare) if not bare.startswith("[") else bare.partition("]")[0] + "]"
+    host = parse_host(name)
+    return UNREADABLE if host is None else host.name
+
+
+def _listed(names: set[str]) -> list[JSON]:
+    return list(sorted(names)[:MAX_NAMES])
