@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from trionyx_policies.decision import Decision
 from trionyx_proxy.core.account import PolicyVersion
-from trionyx_proxy.core.label import Label
+from trionyx_proxy.core.label import TOP, Label
 from trionyx_proxy.core.request import CallId, Failure, Refusal, Rejection, Request, Result
 from trionyx_proxy.core.verdict import Verdict
 from trionyx_proxy.errors import ProtocolError
@@ -32,7 +32,7 @@ class OpenCall:
     """A call between its arrival and its end.
 
     Args:
-        subject: the request as decided; or the rejection; None only for a call that is not known any more.
+        subject: the request as decided; or the rejection; None when neither matters any more.
         seen: the run's label without what this call itself will add to it.
         fingerprint: keyed digest of the call as it arrived; "" for a rejection.
         changed: the request with transformed arguments, before it is decided.
@@ -79,6 +79,16 @@ class OpenCall:
         if isinstance(self.subject, Request):
             return self.subject
         raise ProtocolError(f"`{self.id}` has no request")
+
+    def forwarded(self) -> OpenCall:
+        """Give what must be remembered of a call that is with the tool: nothing of its decision."""
+        return OpenCall(
+            self.id, self.subject, self.seen, self.state, intents=self.intents, cancelled=self.cancelled
+        )
+
+    def ending(self, refusal: Refusal | None) -> OpenCall:
+        """Give what must be remembered of a call whose last record is under way: only what will be told."""
+        return OpenCall(self.id, None, TOP, self.state, result=self.result, refusal=refusal)
 
     @property
     def answer(self) -> Result:

@@ -57,7 +57,7 @@ def history(usage: Usage, open_: Sequence[OpenCall], call: OpenCall) -> History:
 
     Args:
         usage: the run's counters.
-        open_: the run's open calls in order of arrival; the call itself is among them unless it has just begun.
+        open_: the run's open calls in order of arrival, this call among them unless it has just begun.
         call: the call, about to be decided.
     """
     index = next((index for index, other in enumerate(open_) if other.id == call.id), len(open_))

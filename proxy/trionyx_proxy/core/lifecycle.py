@@ -77,6 +77,7 @@ class Step(StrEnum):
     RECORD_DENIAL = "StoreRecord(denied)"
     RECORD_OUTCOME = "StoreRecord(outcome)"
     FORWARD = "ForwardCall"
+    NOTE_WITHDRAWAL = "note the withdrawal"
     WITHDRAW = "CancelForward"
     RETURN = "ReturnResult"
     REFUSE = "RefuseCall"
@@ -160,7 +161,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *_withdrawn(State.DECIDING, VerdictFailed),
     Row(State.DECIDING, VerdictFailed, Guard.ALWAYS, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
         "no answer permits nothing", HostRule.ENGINE),
-    Row(State.DECIDING, CallCancelled, Guard.ALWAYS, (), State.DECIDING,
+    Row(State.DECIDING, CallCancelled, Guard.ALWAYS, (Step.NOTE_WITHDRAWAL,), State.DECIDING,
         "the answer is due soon and is awaited, so that none comes late"),
 
     _dead_run(State.TRANSFORMING, ArgumentsTransformed, "nothing is released after a lost record"),
@@ -174,7 +175,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *_withdrawn(State.TRANSFORMING, TransformFailed),
     Row(State.TRANSFORMING, TransformFailed, Guard.ALWAYS, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
         "the policy permits only arguments that the tool does not take", HostRule.TRANSFORM),
-    Row(State.TRANSFORMING, CallCancelled, Guard.ALWAYS, (), State.TRANSFORMING,
+    Row(State.TRANSFORMING, CallCancelled, Guard.ALWAYS, (Step.NOTE_WITHDRAWAL,), State.TRANSFORMING,
         "the answer is due soon and is awaited, so that none comes late"),
 
     _dead_run(State.RECORDING_INTENT, RecordStored, "nothing is forwarded after a lost record"),
@@ -192,7 +193,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(State.RECORDING_INTENT, RecordStored, Guard.ALWAYS, (Step.FORWARD,), State.FORWARDED,
         "decided, cleared and durably recorded: the only way to the tool"),
     _lost_record(State.RECORDING_INTENT),
-    Row(State.RECORDING_INTENT, CallCancelled, Guard.ALWAYS, (), State.RECORDING_INTENT,
+    Row(State.RECORDING_INTENT, CallCancelled, Guard.ALWAYS, (Step.NOTE_WITHDRAWAL,), State.RECORDING_INTENT,
         "the record is under way; what it says is ended by another"),
 
     _dead_run(State.FORWARDED, ResultArrived, "a result that cannot be recorded is withheld"),

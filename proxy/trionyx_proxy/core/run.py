@@ -4,9 +4,9 @@
 clock, no signing key, no socket and no policy engine: the driver performs the effects and feeds the answers
 back.
 
-The label a call is checked against is `OpenCall.seen`: the run's label without what that call itself will add.
-A declared output joins the run's label when the intent is recorded, before anything is forwarded, so that no
-other call can be released on the strength of a label that is about to rise.
+The label a call is checked against is `OpenCall.seen`: the run's label without what that call itself will
+add. A declared output joins the run's label when the intent is recorded, before anything is forwarded, so that
+no other call can be released on the strength of a label that is about to rise.
 """
 
 from __future__ import annotations
@@ -164,8 +164,6 @@ def _noted(run: Run, call: OpenCall, event: CallEvent) -> OpenCall:
             return replace(call, result=result)
         case ResultFailed(failure=failure):
             return replace(call, failure=failure)
-        case CallCancelled():
-            return replace(call, cancelled=True)
         case _:
             return call
 
@@ -277,7 +275,7 @@ def _record_denial(run: Run, call: OpenCall, row: Row) -> _Stepped:
     run = replace(run, usage=usage)
     refusal = Refusal(reasons(call, row.rule))
     record = evidence.denied_record(run.identity, call, refusal.reasons, run.label)
-    return run, replace(call, refusal=refusal), (record,)
+    return run, call.ending(refusal), (record,)
 
 
 def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
@@ -285,12 +283,16 @@ def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
         run = run._raised(ERROR_LABEL, call.id)
     refusal = Refusal(reasons(call, row.rule)) if row.rule else None
     record = evidence.outcome_record(run.identity, call, withheld=refusal is not None, label=run.label)
-    return run, replace(call, refusal=refusal), (record,)
+    return run, call.ending(refusal), (record,)
 
 
 def _forward(run: Run, call: OpenCall, row: Row) -> _Stepped:
     limit = call.verdict.max_result_bytes if call.verdict else 0
-    return run, call, (ForwardCall(call.request, limit),)
+    return run, call.forwarded(), (ForwardCall(call.request, limit),)
+
+
+def _note_withdrawal(run: Run, call: OpenCall, row: Row) -> _Stepped:
+    return run, replace(call, cancelled=True), ()
 
 
 def _withdraw(run: Run, call: OpenCall, row: Row) -> _Stepped:
@@ -320,6 +322,7 @@ _STEPS: Final[Mapping[Step, Callable[[Run, OpenCall, Row], _Stepped]]] = Mapping
         Step.RECORD_DENIAL: _record_denial,
         Step.RECORD_OUTCOME: _record_outcome,
         Step.FORWARD: _forward,
+        Step.NOTE_WITHDRAWAL: _note_withdrawal,
         Step.WITHDRAW: _withdraw,
         Step.RETURN: _return,
         Step.REFUSE: _refuse,
