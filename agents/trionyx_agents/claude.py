@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 from claude_agent_sdk import (
@@ -33,7 +34,7 @@ from claude_agent_sdk import (
 from trionyx_agents import profile, runtime_log
 from trionyx_agents.definition import Definition
 from trionyx_agents.errors import AgentError, LockdownError
-from trionyx_agents.events import Answered, Called, Ended, Event, Reason, Said, Started
+from trionyx_agents.events import Answered, Called, Ended, Event, Reason, Retried, Said, Started
 from trionyx_agents.launcher import GATEWAY, Server
 
 START_TIMEOUT_S = profile.SERVER_START_TIMEOUT_MS / 1000 + 5
@@ -45,6 +46,8 @@ _REASONS: Mapping[str, Reason] = {
     "error_max_turns": Reason.MAX_TURNS,
     "error_max_budget_usd": Reason.MAX_BUDGET,
 }
+# Statuses that no retry mends; the runtime would try ten times over several minutes.
+_REFUSED = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Task:
         prompt: taken word for word: no file is read and no command run for anything in it.
         servers: normally the proxy alone.
         prefix: what the runtime puts before the definition's tool names.
+
     """
 
     definition: Definition
@@ -124,6 +128,7 @@ async def run(
     Raises:
         AgentError: the runtime or a server did not start.
         LockdownError: it came up with other tools than expected.
+
     """
     begun = time.monotonic()
     interruption = Interruption()
@@ -264,6 +269,13 @@ async def _converse(client: ClaudeSDKClient, task: Task, tools: frozenset[str], 
             checked = True
             shown = tuple(sorted(tool.removeprefix(task.prefix) for tool in tools))
             emit(Started(str(message.data.get("model", task.definition.model)), shown))
+        elif isinstance(message, SystemMessage) and message.subtype == "api_retry":
+            retried = _retry(message.data)
+            if retried.status in _REFUSED:
+                refused = f"the model's API refused the credential ({retried.status})"
+                await client.interrupt()
+                return Ended(Reason.ERROR, refused, 0, 0)
+            emit(retried)
         elif isinstance(message, AssistantMessage | UserMessage | ResultMessage) and not checked:
             raise LockdownError("the runtime began to act before it said what it is equipped with")
         elif isinstance(message, ResultMessage):
@@ -272,6 +284,15 @@ async def _converse(client: ClaudeSDKClient, task: Task, tools: frozenset[str], 
             for event in _events(message, called, task.prefix):
                 emit(event)
     return Ended(Reason.ERROR, "the agent runtime ended without a result", 0, 0)
+
+
+def _retry(data: Mapping[str, Any]) -> Retried:
+    return Retried(
+        attempt=int(data.get("attempt") or 0),
+        status=int(data.get("error_status") or 0),
+        error=str(data.get("error") or "unknown"),
+        delay_ms=int(data.get("retry_delay_ms") or 0),
+    )
 
 
 def _check_start(init: SystemMessage, tools: frozenset[str], servers: frozenset[str]) -> None:

@@ -39,6 +39,7 @@ class Definition:
         max_budget_usd: spending after which the run ends, or None.
         system_prompt: the body, without surrounding blank lines; never empty.
         sha256: hex digest of the file.
+
     """
 
     name: str
@@ -56,6 +57,7 @@ def load_definition(path: Path) -> Definition:
 
     Raises:
         AgentError: all problems at once, each as `file: key: message`.
+
     """
     try:
         source = path.read_bytes()
@@ -72,6 +74,7 @@ def parse_definition(source: bytes) -> Definition:
 
     Raises:
         AgentError: all problems at once, each as `key: message`.
+
     """
     if len(source) > MAX_BYTES:
         raise AgentError(f"larger than {MAX_BYTES} bytes")

@@ -29,6 +29,7 @@ class Prompted:
     Args:
         run: the proxy's run id, or "" without a proxy.
         definition_sha256: hex digest of the definition file.
+
     """
 
     run: str
@@ -60,6 +61,7 @@ class Called:
     Args:
         call: the model API's tool-use id; the proxy records it too.
         tool: the name without the runtime's prefix, `mail__send`.
+
     """
 
     call: str
@@ -78,6 +80,22 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """The model's API failed and the runtime tries again.
+
+    Args:
+        status: HTTP status, or 0 if there was no answer.
+        delay_ms: how long it waits before.
+
+    """
+
+    attempt: int
+    status: int
+    error: str
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The run is over.
 
@@ -85,6 +103,7 @@ class Ended:
         detail: one line on what went wrong, or "".
         turns: model turns taken.
         cost_usd: the runtime's own estimate, or None.
+
     """
 
     reason: Reason
@@ -94,7 +113,7 @@ class Ended:
     cost_usd: float | None = None
 
 
-Event = Prompted | Started | Said | Called | Answered | Ended
+Event = Prompted | Started | Said | Called | Answered | Retried | Ended
 
 _NAMES: Mapping[type[Event], str] = {
     Prompted: "prompted",
@@ -102,6 +121,7 @@ _NAMES: Mapping[type[Event], str] = {
     Said: "said",
     Called: "called",
     Answered: "answered",
+    Retried: "retried",
     Ended: "ended",
 }
 
@@ -118,15 +138,20 @@ def as_text(event: Event, *, width: int = 100) -> str:
     """
     match event:
         case Prompted(run=run, agent=agent, model=model):
-            return f"▸ {agent} on {model}" + (f", run {run}" if run else "")
+            return f"▸ {agent} on {printable(model)}" + (f", run {run}" if run else "")
         case Started(tools=tools):
             return _paragraph("  tools: ", ", ".join(tools), width)
         case Said(text):
             return _paragraph("  ", text, width, limit=4000)
         case Called(tool=tool, arguments=arguments):
-            return _paragraph(f"→ {tool} ", json.dumps(arguments, ensure_ascii=False), width)
+            return _paragraph(f"→ {printable(tool)} ", json.dumps(arguments, ensure_ascii=False), width)
         case Answered(error=error, text=text):
             return _paragraph("✗ " if error else "← ", text, width)
+        case Retried(attempt, status, error, delay_ms):
+            return (
+                f"… model API: {printable(error)} ({status or 'no answer'}), attempt {attempt} failed, "
+                + (f"next in {delay_ms / 1000:.1f} s")
+            )
         case Ended(reason, detail, turns, duration_ms, cost):
             spent = f", about ${cost:.4f}" if cost else ""
             end = f"▪ {reason.value} after {turns} turns, {duration_ms / 1000:.1f} s{spent}"

@@ -19,6 +19,7 @@ class Transcript:
 
     Raises:
         AgentError: the file exists or cannot be made.
+
     """
 
     def __init__(self, path: Path) -> None:

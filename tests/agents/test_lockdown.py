@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from trionyx_agents import profile
-from trionyx_agents.demo.scripted_model import Block, Call, Conversation, Say, ScriptedModel, play
+from trionyx_agents.demo.scripted_model import Block, Call, Say, ScriptedModel, play
 from trionyx_agents.events import Answered, Reason, Started
 from trionyx_testing import agent_runtime, hostile
 

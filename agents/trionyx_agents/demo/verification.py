@@ -18,6 +18,7 @@ class Check:
     Args:
         code: exit code; 0 means that everything verified, 1 that something did not.
         lines: what it printed.
+
     """
 
     code: int
@@ -43,6 +44,7 @@ def tampered_copy(log: Path, copy: Path) -> tuple[Path, int]:
 
     Raises:
         AgentError: the log holds no records.
+
     """
     shutil.copytree(log, copy)
     segments = [file for file in sorted(copy.glob("seg/*.jsonl")) if file.stat().st_size]
