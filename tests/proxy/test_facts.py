@@ -170,8 +170,10 @@ def test_an_address_is_read_in_lower_case(text: str, address: str, domain: str) 
 @pytest.mark.parametrize(
     "text",
     ["", "@", "a@", "@b.c", "a", "a@b@c.d", "Emma <emma@b.c>", "<a@b.c>", "a@b.c, d@e.f", "a@b.c;d@e.f", "a@b.c d@e.f",
-     "a@b.c\nBcc: d@e.f", "a@b.c\r\n", " a@b.c", "a@b.c ", '"a b"@c.d', '"a"@c.d', "a(x)@b.c", "a@b.c(x)", "a@[127.0.0.1]",
-     "a@127.0.0.1", "a@b.c.", "a@.b.c", "a@b..c", ".a@b.c", "a.@b.c", "a..b@c.d", "a@-b.c", "a%evil.example@corp.example",
+     "a@b.c\nBcc: d@e.f", "a@b.c\r\n", " a@b.c", "a@b.c ", '"a b"@c.d', '"a"@c.d', "a(x)@b.c", "a@b.c(x)",
+     "a@[127.0.0.1]",
+     "a@127.0.0.1", "a@b.c.", "a@.b.c", "a@b..c", ".a@b.c", "a.@b.c", "a..b@c.d", "a@-b.c",
+     "a%evil.example@corp.example",
      "evil.example!a@corp.example", "a@corp.example\u200b", "а@b.c", "a@bücher.example", "a@corp．example", "a@b_c.d",
      "a" * 65 + "@b.c", "a@" + "b" * 64 + ".c", "a\\@b.c", "a@b.c\x00",
      "=?utf-8?q?a?=@b.c?", "mailto:a@b.c", "a@b.c?cc=d@e.f"],
