@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import anyio
@@ -28,16 +29,19 @@ _PAGES_PER_MB: Final = 16
 _MAX_DATA: Final = 8 << 20
 _MAX_INPUT: Final = 2 << 20
 _MAX_ANSWER: Final = 1 << 20
-_NEVER: Final = 1 << 40
+_START_S: Final = 10.0
 
 
 class WasmEngine:
     """Evaluates in worker threads, one sandbox each; a sandbox that failed is thrown away."""
 
-    def __init__(self, sandboxes: deque[Sandbox], deadline_s: float) -> None:
-        self._idle = sandboxes
+    def __init__(
+        self, factory: WasmtimeRuntimeFactory, sandboxes: tuple[Sandbox, ...], deadline_s: float
+    ) -> None:
+        self._factory = factory
+        self._idle = deque(sandboxes)
         self._slots = anyio.Semaphore(len(sandboxes))
-        self._limiter = anyio.CapacityLimiter(len(sandboxes))
+        self._threads = ThreadPoolExecutor(len(sandboxes), thread_name_prefix="trionyx-policy")
         self._deadline_s = deadline_s
         self._closed = False
 
@@ -47,13 +51,35 @@ class WasmEngine:
 
         Raises:
             BundleError: the compiled policy is not one that may run here.
-            EngineError: the bundle's data does not fit the memory cap.
+            EngineError: the bundle's data does not fit the memory cap, or loading it does not end.
         """
-
-        def build() -> deque[Sandbox]:
-            return deque(Sandbox(bundle, settings.memory_mb) for _ in range(_SANDBOXES))
-
-        return cls(await anyio.to_thread.run_sync(build), settings.deadline_ms / 1000)
+        pages = settings.memory_mb * _PAGES_PER_MB
+        try:
+            factory = await anyio.to_thread.run_sync(
+                lambda: WasmtimeRuntimeFactory(bundle.wasm, max_memory_pages=pages)
+            )
+        except OpaWasmError as error:
+            raise BundleError((f"{WASM}: {_line(error)}",)) from None
+        data = data_document(bundle)
+        timer = asyncio.get_running_loop().call_later(_START_S, factory.engine.increment_epoch)
+        try:
+            sandboxes = await anyio.to_thread.run_sync(
+                lambda: tuple(Sandbox(factory, data) for _ in range(_SANDBOXES))
+            )
+        except (OpaMemoryError, OpaAbortError, wasmtime.Trap) as error:
+            raise EngineError(
+                f"the policy's data does not load within {settings.memory_mb} MiB: {_line(error)}"
+            ) from None
+        except OpaWasmError as error:
+            raise BundleError((f"{WASM}: {_line(error)}",)) from None
+        finally:
+            timer.cancel()
+        problems = sandboxes[0].problems()
+        if problems:
+            for sandbox in sandboxes:
+                sandbox.close()
+            raise BundleError(problems)
+        return cls(factory, sandboxes, settings.deadline_ms / 1000)
 
     async def evaluate(self, document: bytes) -> bytes:
         """See `Engine.evaluate`; waiting for a free sandbox counts against the deadline."""
@@ -61,34 +87,50 @@ class WasmEngine:
             raise EvaluationError(EvaluationCode.CRASH, "the engine is stopped")
         loop = asyncio.get_running_loop()
         late = loop.time() + self._deadline_s
-        with anyio.move_on_after(self._deadline_s) as scope:
-            await self._slots.acquire()
-        if scope.cancelled_caught:
-            raise EvaluationError(EvaluationCode.TIMEOUT, "no sandbox became free in time")
-        sandbox = self._idle.popleft()
+        sandbox = await self._free_sandbox()
         sandbox.rearm()
         timer = loop.call_at(late, sandbox.interrupt)
-        try:
-            # Not abandoned on cancellation: the sandbox comes back, at the latest at the deadline.
-            return await anyio.to_thread.run_sync(sandbox.evaluate, document, limiter=self._limiter)
-        finally:
+        evaluation = loop.run_in_executor(self._threads, sandbox.evaluate, document)
+
+        def done(evaluation: asyncio.Future[bytes]) -> None:
             timer.cancel()
             self._idle.append(sandbox)
             self._slots.release()
+            evaluation.exception()  # seen here, should nobody wait for it any more
+
+        # INVARIANT: a caller that goes away leaves the evaluation running, to its end or the deadline; only
+        # then does the sandbox serve another.
+        evaluation.add_done_callback(done)
+        return await asyncio.shield(evaluation)
 
     async def aclose(self) -> None:
         """Wait for what is running, at most one deadline, and free the sandboxes."""
+        if self._closed:
+            return
         self._closed = True
-        for _ in range(len(self._idle)):
+        for _ in range(_SANDBOXES):
             await self._slots.acquire()
         while self._idle:
             self._idle.popleft().close()
+        self._threads.shutdown()
+        self._factory.close()
+
+    async def _free_sandbox(self) -> Sandbox:
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(self._deadline_s) as scope:
+                await self._slots.acquire()
+            if scope.cancelled_caught:
+                raise EvaluationError(EvaluationCode.TIMEOUT, "no sandbox became free in time") from None
+        return self._idle.popleft()
 
 
 class Sandbox:
     """One instance of the compiled policy, with the bundle's data in its memory.
 
-    Not for two threads at once, except `interrupt`.
+    Not for two threads at once, except `interrupt`. Several share a factory and with it one epoch: whoever
+    interrupts one traps all that are evaluating, and those that were not meant evaluate again.
     """
 
     _runtime: WasmtimeRuntime
@@ -96,29 +138,22 @@ class Sandbox:
     _codec: MemoryCodec
     _data_address: int
     _heap: int
-    _spoilt: bool
     _late: bool = False
+    _spoilt: bool = False
 
-    def __init__(self, bundle: Bundle, memory_mb: int) -> None:
-        self._data = data_document(bundle)
-        try:
-            self._factory = WasmtimeRuntimeFactory(bundle.wasm, max_memory_pages=memory_mb * _PAGES_PER_MB)
-            self._boot()
-            demanded = self._codec.decode_builtins()
-            offered = self._codec.decode_entrypoints()
-        except (OpaMemoryError, OpaAbortError, wasmtime.Trap) as error:
-            raise EngineError(
-                f"the policy's data does not fit into {memory_mb} MiB: {_line(error)}"
-            ) from None
-        except OpaWasmError as error:
-            raise BundleError((f"{WASM}: {_line(error)}",)) from None
-        problems = [f"{WASM}: needs built-in {name}, which no engine offers" for name in sorted(demanded)]
-        if list(offered) != [ENTRYPOINT]:
-            problems.append(f"{WASM}: its entrypoint must be {ENTRYPOINT}")
-        if problems:
-            self.close()
-            raise BundleError(tuple(problems))
-        self._entrypoint = offered[ENTRYPOINT]
+    def __init__(self, factory: WasmtimeRuntimeFactory, data: bytes) -> None:
+        self._factory = factory
+        self._data = data
+        self._boot()
+        self._demanded = self._codec.decode_builtins()
+        self._offered = self._codec.decode_entrypoints()
+
+    def problems(self) -> tuple[str, ...]:
+        """List what keeps this policy from being used here."""
+        found = [f"{WASM}: needs built-in {name}, which no engine offers" for name in sorted(self._demanded)]
+        if list(self._offered) != [ENTRYPOINT]:
+            found.append(f"{WASM}: its one entrypoint must be {ENTRYPOINT}")
+        return tuple(found)
 
     def rearm(self) -> None:
         """Forget an interruption that came too late for the evaluation that it was meant for."""
@@ -133,37 +168,43 @@ class Sandbox:
         """Evaluate in the calling thread, until done or interrupted.
 
         Raises:
-            EvaluationError: timeout, memory, crash, builtin_error, undefined, too_large.
+            EvaluationError: timeout, memory, crash, builtin_error, undefined, ill_typed, too_large.
         """
-        if len(document) > _MAX_INPUT:
-            raise EvaluationError(EvaluationCode.TOO_LARGE, f"the input has more than {_MAX_INPUT} bytes")
-        if self._spoilt:
-            self._renew()
-        self._spoilt = True  # until the instance is known to have ended well
-        try:
-            # INVARIANT: an interruption before this line is seen in `_late`, one after it traps the instance.
-            self._runtime.set_epoch_deadline(1)
-            if self._late:
-                raise EvaluationError(EvaluationCode.TIMEOUT, "late before the evaluation began")
-            self._abi.opa_heap_ptr_set(self._heap)
-            address = self._codec.write_bytes(document)
-            scratch = self._abi.opa_heap_ptr_get()
-            result = self._abi.opa_eval(self._entrypoint, self._data_address, address, len(document), scratch)
-            answer = self._codec.read_cstring(result)
-            self._runtime.set_epoch_deadline(_NEVER)
-        except (OpaWasmError, wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            raise self._failure(error) from None
-        self._spoilt = False
-        return _only_result(answer)
+        while True:
+            try:
+                if self._spoilt:
+                    self._runtime.close()
+                    self._boot()
+                self._spoilt = True  # until the instance is known to have ended well
+                answer = self._run(document)
+            except (OpaWasmError, wasmtime.Trap, wasmtime.WasmtimeError) as error:
+                if _is_interrupt(error) and not self._late:
+                    continue
+                raise _failure(error) from None
+            self._spoilt = False
+            return _only_result(answer)
 
     def close(self) -> None:
         """Free the instance."""
         self._runtime.close()
-        self._factory.close()
+
+    def _run(self, document: bytes) -> bytes:
+        # INVARIANT: an interruption before this line is seen in `_late`, one after it traps the instance.
+        self._runtime.set_epoch_deadline(1)
+        if self._late:
+            raise EvaluationError(EvaluationCode.TIMEOUT, "late before the evaluation began")
+        self._abi.opa_heap_ptr_set(self._heap)
+        address = self._codec.write_bytes(document)
+        scratch = self._abi.opa_heap_ptr_get()
+        result = self._abi.opa_eval(
+            self._offered[ENTRYPOINT], self._data_address, address, len(document), scratch
+        )
+        return self._codec.read_cstring(result)
 
     def _boot(self) -> None:
-        self._spoilt = False
+        self._spoilt = True
         self._runtime = self._factory.create_runtime()
+        self._runtime.set_epoch_deadline(1)
         self._abi = OpaAbi(self._runtime, OpaAbiSpec())
         self._codec = MemoryCodec(
             self._abi,
@@ -174,26 +215,25 @@ class Sandbox:
         )
         self._data_address = self._codec.python_to_opa_value(self._data, limit=_MAX_DATA, kind="data")
         self._heap = self._abi.opa_heap_ptr_get()
+        self._spoilt = False
 
-    def _renew(self) -> None:
-        self._runtime.close()
-        try:
-            self._boot()
-        except (OpaWasmError, wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            self._spoilt = True
-            raise EvaluationError(EvaluationCode.CRASH, f"cannot restart: {_line(error)}") from None
 
-    def _failure(self, error: Exception) -> EvaluationError:
-        if isinstance(error, wasmtime.Trap) and error.trap_code == wasmtime.TrapCode.INTERRUPT:
-            return EvaluationError(EvaluationCode.TIMEOUT, "interrupted at the deadline", fatal=True)
-        if isinstance(error, OpaMemoryError):
-            return EvaluationError(EvaluationCode.TOO_LARGE, _line(error))
-        if isinstance(error, OpaAbortError):
-            text = _line(error)
-            if "malloc" in text:
-                return EvaluationError(EvaluationCode.MEMORY, "the memory cap is reached", fatal=True)
-            return EvaluationError(EvaluationCode.BUILTIN_ERROR, text)
-        return EvaluationError(EvaluationCode.CRASH, _line(error), fatal=True)
+def _failure(error: Exception) -> EvaluationError:
+    if _is_interrupt(error):
+        return EvaluationError(EvaluationCode.TIMEOUT, "interrupted at the deadline", fatal=True)
+    match error:
+        case OpaAbortError() if "malloc" in str(error):
+            return EvaluationError(EvaluationCode.MEMORY, "the memory cap is reached", fatal=True)
+        case OpaAbortError():
+            return EvaluationError(EvaluationCode.BUILTIN_ERROR, _line(error))
+        case OpaMemoryError() if "NUL" in str(error):
+            return EvaluationError(EvaluationCode.TOO_LARGE, f"the answer has more than {_MAX_ANSWER} bytes")
+        case _:
+            return EvaluationError(EvaluationCode.CRASH, _line(error), fatal=True)
+
+
+def _is_interrupt(error: Exception) -> bool:
+    return isinstance(error, wasmtime.Trap) and error.trap_code == wasmtime.TrapCode.INTERRUPT
 
 
 def _only_result(results: bytes) -> bytes:
