@@ -1,0 +1,199 @@
+"""Run tokens: the launcher's signed word on who a run is, and where its label starts.
+
+One algorithm, one header, one reading. A token is a bearer credential for its run and nothing else; it
+carries no prompt text, only the prompt's digest. Source: RFC 7519, RFC 8037, RFC 8725 (best practices).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from trionyx_audit.errors import KeyMaterialError
+from trionyx_audit.keys import check_public_key
+from trionyx_proxy.arguments import JSON, Limits, canonical, parse
+from trionyx_proxy.core.label import TOP, Label, parse_label
+from trionyx_proxy.errors import ArgumentError, TokenError
+
+ISSUER = "trionyx-launcher"
+AUDIENCE = "trionyx-proxy"
+MAX_LIFETIME_S = 30 * 24 * 3600
+MAX_SKEW_S = 60
+"""How far ahead the launcher's clock may be."""
+
+MAX_TOKEN_CHARS = 64 << 10
+MAX_NAME_CHARS = 128
+
+_ALGORITHM = "EdDSA"
+_TYPE = "trionyx-run+jwt"  # RFC 8725 section 3.11: no token of another kind passes for one of these
+_HEADER = (
+    urlsafe_b64encode(b'{"alg":"%s","typ":"%s"}' % (_ALGORITHM.encode(), _TYPE.encode()))
+    .rstrip(b"=")
+    .decode()
+)
+_SEGMENTS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_CLAIMS = frozenset({"iss", "aud", "jti", "agent", "user", "tenant", "prompt", "floor", "iat", "exp"})
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_SHA256 = re.compile(r"[0-9a-f]{64}|")
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Who a run is. Raises TokenError on construction when a member is out of form.
+
+    Args:
+        run: ULID; names the run everywhere, also its log directory.
+        agent: name of the agent's definition.
+        user: on whose behalf it acts.
+        tenant: may be empty.
+        prompt_sha256: hex digest of the registered prompt, or "" without one.
+        floor: least label of the run.
+        issued_at_s, expires_at_s: Unix seconds.
+    """
+
+    run: str
+    agent: str
+    user: str
+    tenant: str
+    prompt_sha256: str
+    floor: Label
+    issued_at_s: int
+    expires_at_s: int
+
+    def __post_init__(self) -> None:
+        if not is_run_id(self.run):
+            raise TokenError("the run id is not a ulid")
+        for name, text in (("agent", self.agent), ("user", self.user), ("tenant", self.tenant)):
+            if len(text) > MAX_NAME_CHARS or not text.isprintable() or not (text or name == "tenant"):
+                raise TokenError(f"the {name} is not a short printable name")
+        if not _SHA256.fullmatch(self.prompt_sha256):
+            raise TokenError("the prompt digest is not a sha-256")
+        if not 0 <= self.issued_at_s < self.expires_at_s <= self.issued_at_s + MAX_LIFETIME_S:
+            raise TokenError("the token's lifetime is out of bounds")
+
+
+def new_run_id(now_ms: int, entropy: Callable[[int], bytes]) -> str:
+    """Return a new ULID: 48 bits of time, 80 of randomness, sortable as text.
+
+    Args:
+        now_ms: Unix milliseconds, below 2^48.
+        entropy: gives that many unpredictable bytes, `os.urandom`.
+
+    Source: github.com/ulid/spec.
+    """
+    number = int.from_bytes(now_ms.to_bytes(6, "big") + entropy(10), "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether a text is a ULID in canonical spelling; safe as a file name then."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def mint(identity: RunIdentity, key: Ed25519PrivateKey) -> str:
+    """Return a signed token for a run; does not register the run anywhere."""
+    floor: JSON = {name: _json(member) for name, member in identity.floor.to_json().items()}
+    claims: dict[str, JSON] = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "jti": identity.run,
+        "agent": identity.agent,
+        "user": identity.user,
+        "tenant": identity.tenant,
+        "prompt": identity.prompt_sha256,
+        "floor": floor,
+        "iat": identity.issued_at_s,
+        "exp": identity.expires_at_s,
+    }
+    return jwt.PyJWS().encode(canonical(claims), key, algorithm=_ALGORITHM, headers={"typ": _TYPE})
+
+
+def verify(token: str, public: bytes, *, now_s: int) -> RunIdentity:
+    """Return whose run a token vouches for.
+
+    Args:
+        token: as received; unauthenticated until this returns.
+        public: the launcher's 32-byte Ed25519 public key.
+        now_s: Unix seconds.
+
+    Raises:
+        TokenError: anything but a token that this launcher signed, for this proxy, valid now. The message
+            holds nothing of the token.
+    """
+    try:
+        check_public_key(public)
+    except KeyMaterialError as error:
+        raise TokenError(f"the launcher's key is refused: {error}") from None
+    # INVARIANT: the algorithm is ours, never the token's: no header but the one that `mint` writes is looked at.
+    if len(token) > MAX_TOKEN_CHARS or not _SEGMENTS.fullmatch(token) or not token.startswith(_HEADER + "."):
+        raise TokenError("not a run token")
+    if not all(_is_canonical_base64(segment) for segment in token.split(".")):
+        raise TokenError("not a run token")
+    try:
+        checked = jwt.PyJWS().decode_complete(
+            token, Ed25519PublicKey.from_public_bytes(public), algorithms=[_ALGORITHM]
+        )
+    except jwt.PyJWTError:
+        raise TokenError("the run token is not signed by the launcher") from None
+    try:
+        claims = parse(checked["payload"], Limits(max_bytes=MAX_TOKEN_CHARS))
+    except ArgumentError:
+        raise TokenError("the run token's claims cannot be read") from None
+    identity = _identity(claims)
+    if identity.issued_at_s > now_s + MAX_SKEW_S:
+        raise TokenError("the run token is not valid yet")
+    if identity.expires_at_s <= now_s:
+        raise TokenError("the run token has expired")
+    return identity
+
+
+def public_pem(public: bytes) -> bytes:
+    """Return a 32-byte public key as PEM (SubjectPublicKeyInfo): the content of `launcher.pub`."""
+    return Ed25519PublicKey.from_public_bytes(public).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _identity(claims: JSON) -> RunIdentity:
+    if not isinstance(claims, dict) or claims.keys() != _CLAIMS:
+        raise TokenError("the run token lacks a claim, or has one too many")
+    match claims:
+        case {
+            "iss": str(issuer),
+            "aud": str(audience),
+            "jti": str(run),
+            "agent": str(agent),
+            "user": str(user),
+            "tenant": str(tenant),
+            "prompt": str(prompt),
+            "floor": floor,
+            "iat": int(issued),
+            "exp": int(expires),
+        } if not isinstance(issued, bool) and not isinstance(expires, bool):
+            if issuer != ISSUER or audience != AUDIENCE:
+                raise TokenError("the run token is for somebody else")
+            label = parse_label(floor)
+            if label == TOP and floor != TOP.to_json():
+                raise TokenError("the run token's floor is not a label")
+            return RunIdentity(run, agent, user, tenant, prompt, label, issued, expires)
+    raise TokenError("a claim of the run token is of the wrong type")
+
+
+def _is_canonical_base64(segment: str) -> bool:
+    """Whether a segment is the only spelling of its bytes: lenient decoders ignore the last bits."""
+    try:
+        decoded = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        return False
+    return urlsafe_b64encode(decoded).rstrip(b"=").decode() == segment
+
+
+def _json(member: str | list[str]) -> JSON:
+    return member if isinstance(member, str) else list(member)
