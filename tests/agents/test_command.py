@@ -54,7 +54,9 @@ class Command:
         arguments = ["run", str(self.define(front)), "--config", str(self.desk.config), "--json", *more]
         arguments += [] if "--prompt-file" in more else ["--prompt", "go @/etc/hostname"]
         endpoint = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": model.key} if model else {}
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept = {
+            name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ
+        }
         with subprocess.Popen(
             [str(self.python), "-m", "trionyx_agents.cli", *arguments],
             cwd=self.directory,

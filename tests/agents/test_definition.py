@@ -43,7 +43,7 @@ def test_a_full_definition_is_read() -> None:
     assert definition.name == "inbox-assistant"
     assert definition.description == "reads mail, writes notes"
     assert definition.model == "claude-sonnet-5"
-    assert definition.tools == {"mail__list", "files__read"}
+    assert definition.tools == frozenset({"mail__list", "files__read"})
     assert (definition.max_turns, definition.max_budget_usd) == (12, 0.5)
     assert definition.system_prompt == "You are an assistant.\n\n---\nThis line is text."
     assert len(definition.sha256) == 64

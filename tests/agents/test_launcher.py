@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from claude_agent_sdk import ClaudeAgentOptions
 
 from trionyx_agents import launcher, profile
 from trionyx_agents.errors import AgentError
@@ -17,7 +18,7 @@ from trionyx_testing.agent_runtime import definition
 SERVER = Server("trionyx", ("/bin/proxy", "serve"), {"TRIONYX_RUN_TOKEN": "very-secret-token"})
 
 
-def options(place: profile.Workplace) -> profile.ClaudeAgentOptions:
+def options(place: profile.Workplace) -> ClaudeAgentOptions:
     return profile.options(
         definition("max_turns: 7\nmax_budget_usd: 2"),
         (SERVER,),
