@@ -22,6 +22,7 @@ from trionyx_policies.toolchain import opa_version, run
 
 KINDS: Final = ("deny", "approve", "allow", "oblige", "label")
 _FLAGS: Final = ("--capabilities", "../capabilities.json", "--ignore", "*_test.rego")
+_PREAMBLE = re.compile(r"^(?:error: )?(?:load error: )?(?:\d+ errors? occurred(?: during loading)?: )?")
 _PLACE = re.compile(r"^(?:policy/)?(\S+?\.rego):(\d+): (.*)$")
 
 
@@ -192,7 +193,7 @@ def _complaints(text: str) -> list[str]:
     found: list[str] = []
     for line in text.splitlines():
         stripped = line.strip()
-        match = _PLACE.match(stripped.removeprefix("error: "))
+        match = _PLACE.match(_PREAMBLE.sub("", stripped))
         if match:
             found.append(f"policy/{match[1]}:{match[2]}: {match[3]}")
     return found or [

@@ -14,7 +14,8 @@ import rfc8785
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
-_LONG_INTEGER = re.compile(rb"[:,\[]-?[0-9]{16}")
+# A number that is not a short integer, where one can stand; inside a string it is a false alarm.
+_ODD_NUMBER = re.compile(rb"[:,\[]-?(?:[0-9]{16}|[0-9]+[.eE])")
 
 
 class DocumentError(ValueError):
@@ -68,7 +69,7 @@ def parse_canonical(raw: bytes) -> Json:
     except orjson.JSONDecodeError as error:
         raise DocumentError(str(error)) from None
     # orjson agrees with RFC 8785 except for member order beyond the BMP, number notation and range.
-    if orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == raw and _LONG_INTEGER.search(raw) is None:
+    if orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == raw and _ODD_NUMBER.search(raw) is None:
         return value
     if canonical(value) != raw:
         raise DocumentError("not in canonical form")

@@ -74,9 +74,9 @@ def examine(files: Mapping[str, bytes]) -> tuple[Contents | None, list[str]]:
     index_problems = _misfits("build/rules.json", INDEX, documents.get("build/rules.json"))
     receipt_problems = _misfits("build/build.json", RECEIPT, documents.get("build/build.json"))
     problems += manifest_problems + index_problems + receipt_problems
-    if not receipt_problems:
+    if "build/build.json" in documents and not receipt_problems:
         problems += _stale(files, cast("dict[str, str]", documents["build/build.json"]))
-    if manifest_problems or index_problems:
+    if manifest_problems or index_problems or not {"manifest.json", "build/rules.json"} <= documents.keys():
         return None, sorted(set(problems))
 
     manifest = cast("dict[str, Json]", documents["manifest.json"])

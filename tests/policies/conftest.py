@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import rfc8785
-from trionyx_testing.parts import need
 
 from trionyx_policies.bundle import Bundle, load_bundle
 from trionyx_policies.engine import EngineSettings
 from trionyx_policies.point import PolicyPoint
 from trionyx_policies.schema import SHIPPED
+from trionyx_testing.parts import need
 
 Json = Any
 Started = Callable[..., AbstractAsyncContextManager[PolicyPoint]]

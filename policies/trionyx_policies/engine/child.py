@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent ended before the line above took effect
         sys.exit(1)
+    os.environ.pop("LC_CTYPE", None)  # this interpreter's own addition
     os.execv(argv[3], argv[3:])  # noqa: S606 - no shell, an absolute path chosen by the operator
 
 
