@@ -25,6 +25,7 @@ MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 64
 """Deepest nesting of a record body; far below every JSON reader's recursion limit."""
 
+_PLAIN = frozenset({str, bool})
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
@@ -95,26 +96,29 @@ def check_profile(value: JSON, depth: int = MAX_DEPTH) -> None:
     Raises:
         EncodingError: it does not.
     """
-    # Exact types, not isinstance: a subclass could encode itself as something else.
-    kind = type(value)
-    if kind is str or kind is bool:
-        return
-    if kind is int:
-        if not -MAX_INTEGER <= value <= MAX_INTEGER:  # type: ignore[operator]  # `kind is int` narrows only for us
-            raise EncodingError("an integer is outside ±(2^53−1)")
-        return
-    if depth == 0:
-        raise EncodingError(f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, dict) and kind is dict:
+    # Exact types, not isinstance: a subclass could encode itself as something else. Strings and truth values are
+    # passed over before the call, because this runs for every value of every record that is written or read.
+    if isinstance(value, dict) and type(value) is dict:
+        if depth == 0:
+            raise EncodingError(f"nested deeper than {MAX_DEPTH} levels")
         for name, member in value.items():
             if not _is_name(name):
                 raise EncodingError("a member name is not of [a-z0-9_]")
-            check_profile(member, depth - 1)
-    elif isinstance(value, list) and kind is list:
+            if type(member) not in _PLAIN:
+                check_profile(member, depth - 1)
+    elif isinstance(value, list) and type(value) is list:
+        if depth == 0:
+            raise EncodingError(f"nested deeper than {MAX_DEPTH} levels")
         for element in value:
-            check_profile(element, depth - 1)
-    else:
-        raise EncodingError("a number is not an integer" if kind is float else "a value is null or not json")
+            if type(element) not in _PLAIN:
+                check_profile(element, depth - 1)
+    elif isinstance(value, int) and type(value) is int:
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise EncodingError("an integer is outside ±(2^53−1)")
+    elif type(value) not in _PLAIN:
+        raise EncodingError(
+            "a number is not an integer" if isinstance(value, float) else "a value is null or not json"
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -72,7 +72,6 @@ class LineReader:
         "entered",
         "first",
         "offset",
-        "previous",
         "segment",
         "size",
         "torn",
@@ -84,7 +83,6 @@ class LineReader:
         self.first = 0
         self.segment = ""
         self.offset = self.end = 0
-        self.previous = ("", 0)
         self.entered = 0
         self.size = 0
         self.torn: TornTail | None = None
@@ -112,8 +110,8 @@ class LineReader:
     def lines(self) -> Iterator[bytes]:
         """Yield the complete lines not yet read, without their newlines.
 
-        While a line is out, `segment` and `offset` say where it lies, `first` where its segment begins,
-        `previous` where the line before it lies, and `size` is its sequence number.
+        While a line is out, `segment` and `offset` say where it lies, `first` where its segment begins, and
+        `size` is its sequence number.
 
         Raises:
             FormatError: a segment is missing or misnamed, or a line is too long or cut off mid-log.
@@ -166,7 +164,6 @@ class LineReader:
                     self.end += len(line)
                     yield line[:-1]
                     self.size += 1
-                    self.previous = (self.segment, self.offset)
         except OSError as error:
             raise unreadable(path, error) from error
 

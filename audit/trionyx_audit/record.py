@@ -154,7 +154,7 @@ def commitments(body: Mapping[str, JSON]) -> dict[str, tuple[str, int]]:
     """Return the payloads a body commits to: name → (hex commitment, length in bytes)."""
     found: dict[str, tuple[str, int]] = {}
     for name, value in body.items():
-        if isinstance(value, dict) and value.keys() == {"commit", "bytes"}:
+        if isinstance(value, dict) and len(value) == 2 and "commit" in value and "bytes" in value:
             commit, length = value["commit"], value["bytes"]
             if isinstance(commit, str) and isinstance(length, int):
                 found[name] = (commit, length)

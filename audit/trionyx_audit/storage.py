@@ -91,6 +91,8 @@ class AppendFile:
     def reopen(cls, path: Path) -> AppendFile:
         """Open an existing file at the size it has now; the caller has just checked its content."""
         try:
+            # A writer that ended between sealing a segment and beginning the next one left it read-only.
+            path.chmod(0o600)
             size = path.stat().st_size
         except OSError as error:
             raise storage_error(path, error) from error

@@ -135,6 +135,7 @@ class _Verification:
         self._reader = LineReader(layout)
         self._lines = LineVerifier(self._key, every_signature=not quick)
         self._frontier = Frontier()
+        self._place = ("", 0)
         self._calls = CallAccount()
         self._payloads = PayloadAccount(layout, None if quick else _vault(layout, manifest.origin))
         self._expected: dict[int, list[tuple[str, bytes]]] = {}
@@ -160,7 +161,8 @@ class _Verification:
             self._findings.append(Finding("clock", Severity.NOTE, detail, self._first_step))
         for account in (self._payloads, self._calls):
             self._findings += account.findings()
-        self._findings.sort(key=lambda finding: list(Severity).index(finding.severity))
+        order = list(Severity)
+        self._findings.sort(key=lambda finding: (order.index(finding.severity), finding.seq is None))
         anchors = [Anchor(source, size) for source, size in self._agreed if source]
         return Verdict(
             origin=self._manifest.origin,
@@ -193,9 +195,12 @@ class _Verification:
         for offset, raw in published_notes(self._layout):
             end = offset
             head = self._expect_note(raw, "a published checkpoint is not valid")
-            if head and head.size < size:
+            if head is None:
+                return
+            if head.size < size:
                 self._violate("checkpoint", "the published checkpoints go backwards")
-            size = head.size if head else size
+                return
+            size = head.size
         if _file_size(self._layout.checkpoints) != end:
             self._warn("torn_checkpoints", "the last published checkpoint is unfinished")
 
@@ -221,9 +226,10 @@ class _Verification:
                     self._name_bad_record(line, error)
                     return False
                 self._frontier.push(leaf)
+                self._place = (self._reader.segment, self._reader.offset)
                 self._account(body)
-                if self._frontier.size in self._expected:
-                    self._compare_head()
+                if self._frontier.size in self._expected and not self._compare_head():
+                    return False
         except FormatError as error:
             if self._lines.last_is_signed():
                 self._violate("tamper", error.reason, error.seq, error.segment, error.offset)
