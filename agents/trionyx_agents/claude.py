@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from anyio.abc import TaskStatus
 from claude_agent_sdk import (
     AssistantMessage,
     ClaudeSDKClient,
@@ -88,9 +89,10 @@ class Interruption:
         self.scope = anyio.CancelScope()
         self.client: ClaudeSDKClient | None = None
 
-    async def watch(self) -> None:
+    async def watch(self, *, task_status: TaskStatus[None]) -> None:
         """Wait for signals; returns after the second, or when the grace time is over."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async with anyio.create_task_group() as group:
                 async for received in signals:
                     if self.signal is not None:
@@ -135,7 +137,7 @@ async def run(
     ended: Ended | None = None
     failure: AgentError | None = None
     async with anyio.create_task_group() as group:
-        group.start_soon(interruption.watch)
+        await group.start(interruption.watch)
         with interruption.scope:
             try:
                 async with _locked_down(task, place, environment) as (client, tools):

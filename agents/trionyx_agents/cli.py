@@ -10,6 +10,7 @@ import argparse
 import getpass
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"trionyx-agent: {problem}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,13 +111,15 @@ def _run(options: argparse.Namespace) -> int:
             transcript.write(event)
             print(as_json(event) if options.json else as_text(event, width=width), flush=True)
 
-        emit(Prompted(grant.run, definition.name, definition.model, definition.sha256, prompt))
-        environment = profile.runtime_environment(os.environ, place, credential)
-        task = claude.Task(definition, prompt, (server,))
-        try:
+try:
+            emit(Prompted(grant.run, definition.name, definition.model, definition.sha256, prompt))
+            environment = profile.runtime_environment(os.environ, place, credential)
+            task = claude.Task(definition, prompt, (server,))
             ended, received = anyio.run(
                 partial(claude.run, task, place=place, environment=environment, emit=emit)
             )
+        except KeyboardInterrupt:  # before the runtime's own watch for signals stood
+            ended, received = Ended(Reason.INTERRUPTED, "SIGINT", 0, 0), signal.SIGINT
         except AgentError as error:
             emit(Ended(Reason.ERROR, "; ".join(error.problems), 0, 0))
             raise
@@ -148,6 +153,8 @@ def _prompt(options: argparse.Namespace) -> str:
             raise AgentError(f"{options.prompt_file}: not UTF-8 at byte {error.start}") from error
     if not prompt.strip():
         raise AgentError("the prompt is empty")
+    if not prompt.isascii() and prompt != prompt.encode("utf-8", "replace").decode("utf-8"):
+        raise AgentError("the prompt is not valid UTF-8")
     return prompt
 
 

@@ -30,4 +30,5 @@ def last_words(home: Path, server: str, *, lines: int = 5) -> tuple[str, ...]:
             for text in (value for value in entry.values() if isinstance(value, str)):
                 if text.startswith(_MARK):
                     spoken += (word.strip() for word in text.removeprefix(_MARK).splitlines())
-    return tuple(word for word in spoken if word)[-lines:]
+    # A server's structured log is for its operator; what it says in plain words is for whoever started it.
+    return tuple(word for word in spoken if word and not word.startswith("{"))[-lines:]

@@ -52,7 +52,7 @@ class Command:
         self, model: ScriptedModel | None, *more: str, front: str = ""
     ) -> Iterator[subprocess.Popen[str]]:
         arguments = ["run", str(self.define(front)), "--config", str(self.desk.config), "--json", *more]
-        arguments += [] if "--prompt-file" in more else ["--prompt", "go @/etc/hostname"]
+        arguments += [] if {"--prompt", "--prompt-file"} & set(more) else ["--prompt", "go @/etc/hostname"]
         endpoint = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": model.key} if model else {}
         kept = {
             name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ
@@ -162,16 +162,20 @@ def test_max_turns_ends_a_run_that_never_ends_and_the_oauth_token_serves_as_well
 
 
 @pytest.mark.parametrize(
-    "whole_group",
+    ("whole_group", "sent", "code"),
     [
-        pytest.param(False, id="the command alone", marks=pytest.mark.slow),
-        pytest.param(True, id="as a terminal does"),
+        pytest.param(True, signal.SIGINT, 130, id="ctrl-c at a terminal"),
+        pytest.param(False, signal.SIGINT, 130, id="the command alone", marks=pytest.mark.slow),
+        pytest.param(False, signal.SIGTERM, 143, id="a supervisor", marks=pytest.mark.slow),
     ],
 )
-def test_ctrl_c_withdraws_the_call_and_ends_cleanly(command: Command, whole_group: bool) -> None:
+def test_a_signal_withdraws_the_call_and_ends_cleanly(
+    command: Command, whole_group: bool, sent: signal.Signals, code: int
+) -> None:
+    transcript = command.directory / "t.jsonl"
     with (
         ScriptedModel(play([(Call(WAIT, {"text": "x"}),)])) as model,
-        command.start(model, "--transcript", str(command.directory / "t.jsonl")) as process,
+        command.start(model, "--transcript", str(transcript)) as process,
     ):
         assert process.stdout is not None
         seen = []
@@ -179,14 +183,24 @@ def test_ctrl_c_withdraws_the_call_and_ends_cleanly(command: Command, whole_grou
             seen.append(line)
             if json.loads(line)["event"] == "called":
                 break
-        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+        (os.killpg if whole_group else os.kill)(process.pid, sent)
         done = finish(process, seen)
-    assert (done.code, done.stderr) == (130, "")
+    assert (done.code, done.stderr) == (code, "")
     assert done.events[-1]["event"] == "ended"
-    assert (done.events[-1]["reason"], done.events[-1]["detail"]) == ("interrupted", "SIGINT")
-    assert [
-        json.loads(line) for line in (command.directory / "t.jsonl").read_text().splitlines()
-    ] == done.events
+    assert (done.events[-1]["reason"], done.events[-1]["detail"]) == ("interrupted", sent.name)
+    assert [json.loads(line) for line in transcript.read_text().splitlines()] == done.events
+    assert leftovers(command) == []
+
+
+@pytest.mark.slow
+def test_a_signal_during_the_start_ends_it_too(command: Command) -> None:
+    with ScriptedModel(play([])) as model, command.start(model) as process:
+        assert process.stdout is not None
+        seen = [process.stdout.readline()]
+        os.killpg(process.pid, signal.SIGINT)
+        done = finish(process, seen)
+    assert (done.code, done.stderr, done.events[-1]["reason"]) == (130, "", "interrupted")
+    assert model.conversations == []
     assert leftovers(command) == []
 
 
@@ -237,6 +251,7 @@ def test_a_model_that_refuses_ends_the_run_as_an_error(command: Command) -> None
         ("", (), "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN"),
         ("", ("--prompt-file", "absent"), "absent: no such file or directory"),
         ("", ("--prompt-file", "/dev/null"), "the prompt is empty"),
+        ("", ("--prompt", "\udcff"), "the prompt is not valid UTF-8"),
     ],
 )
 def test_what_is_wrong_beforehand_starts_nothing(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0 if all(expectation.held for expectation in outcome.expectations()) else 1
     except Interrupted as interrupted:
         return 128 + interrupted.signal
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except AgentError as error:
         for problem in error.problems:
             print(f"trionyx-demo: {problem}", file=sys.stderr)
