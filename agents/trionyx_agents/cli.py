@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
             transcript.write(event)
             print(as_json(event) if options.json else as_text(event, width=width), flush=True)
 
-try:
+        try:
             emit(Prompted(grant.run, definition.name, definition.model, definition.sha256, prompt))
             environment = profile.runtime_environment(os.environ, place, credential)
             task = claude.Task(definition, prompt, (server,))
