@@ -6,24 +6,26 @@ carries no prompt text, only the prompt's digest. Source: RFC 7519, RFC 8037, RF
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from trionyx_audit.errors import KeyMaterialError
-from trionyx_audit.keys import check_public_key
+from trionyx_audit.keys import Signer, check_public_key
 from trionyx_proxy.arguments import JSON, Limits, canonical, parse
 from trionyx_proxy.core.label import TOP, Label, parse_label
 from trionyx_proxy.errors import ArgumentError, TokenError
 
 ISSUER = "trionyx-launcher"
 AUDIENCE = "trionyx-proxy"
-MAX_LIFETIME_S = 30 * 24 * 3600
+MAX_LIFETIME_S = 365 * 24 * 3600
 MAX_SKEW_S = 60
 """How far ahead the launcher's clock may be."""
 
@@ -31,12 +33,8 @@ MAX_TOKEN_CHARS = 64 << 10
 MAX_NAME_CHARS = 128
 
 _ALGORITHM = "EdDSA"
-_TYPE = "trionyx-run+jwt"  # RFC 8725 section 3.11: no token of another kind passes for one of these
-_HEADER = (
-    urlsafe_b64encode(b'{"alg":"%s","typ":"%s"}' % (_ALGORITHM.encode(), _TYPE.encode()))
-    .rstrip(b"=")
-    .decode()
-)
+# RFC 8725 section 3.11: the type keeps tokens of any other kind from passing for one of these.
+_HEADER = urlsafe_b64encode(b'{"alg":"EdDSA","typ":"trionyx-run+jwt"}').rstrip(b"=").decode()
 _SEGMENTS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _CLAIMS = frozenset({"iss", "aud", "jti", "agent", "user", "tenant", "prompt", "floor", "iat", "exp"})
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -45,8 +43,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}|")
 
 
 @dataclass(frozen=True, slots=True)
-class RunIdentity:
-    """Who a run is. Raises TokenError on construction when a member is out of form.
+class RunClaims:
+    """What a token says of a run. Raises TokenError on construction when a member is out of form.
 
     Args:
         run: ULID; names the run everywhere, also its log directory.
@@ -55,7 +53,8 @@ class RunIdentity:
         tenant: may be empty.
         prompt_sha256: hex digest of the registered prompt, or "" without one.
         floor: least label of the run.
-        issued_at_s, expires_at_s: Unix seconds.
+        issued: Unix seconds.
+        expires: Unix seconds; the token is not valid any more then.
     """
 
     run: str
@@ -64,8 +63,8 @@ class RunIdentity:
     tenant: str
     prompt_sha256: str
     floor: Label
-    issued_at_s: int
-    expires_at_s: int
+    issued: int
+    expires: int
 
     def __post_init__(self) -> None:
         if not is_run_id(self.run):
@@ -75,20 +74,21 @@ class RunIdentity:
                 raise TokenError(f"the {name} is not a short printable name")
         if not _SHA256.fullmatch(self.prompt_sha256):
             raise TokenError("the prompt digest is not a sha-256")
-        if not 0 <= self.issued_at_s < self.expires_at_s <= self.issued_at_s + MAX_LIFETIME_S:
+        if not 0 <= self.issued < self.expires <= self.issued + MAX_LIFETIME_S:
             raise TokenError("the token's lifetime is out of bounds")
 
 
-def new_run_id(now_ms: int, entropy: Callable[[int], bytes]) -> str:
+def mint_ulid(now_ms: int | None = None, entropy: Callable[[int], bytes] = os.urandom) -> str:
     """Return a new ULID: 48 bits of time, 80 of randomness, sortable as text.
 
     Args:
-        now_ms: Unix milliseconds, below 2^48.
-        entropy: gives that many unpredictable bytes, `os.urandom`.
+        now_ms: Unix milliseconds, below 2^48; None takes the system's clock.
+        entropy: gives that many unpredictable bytes.
 
     Source: github.com/ulid/spec.
     """
-    number = int.from_bytes(now_ms.to_bytes(6, "big") + entropy(10), "big")
+    moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    number = int.from_bytes(moment.to_bytes(6, "big") + entropy(10), "big")
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
@@ -97,31 +97,65 @@ def is_run_id(text: str) -> bool:
     return _RUN_ID.fullmatch(text) is not None
 
 
-def mint(identity: RunIdentity, key: Ed25519PrivateKey) -> str:
-    """Return a signed token for a run; does not register the run anywhere."""
-    floor: JSON = {name: _json(member) for name, member in identity.floor.to_json().items()}
-    claims: dict[str, JSON] = {
+def mint(
+    signer: Signer,
+    *,
+    agent: str,
+    user: str,
+    tenant: str,
+    prompt_sha256: str,
+    floor: Label,
+    ttl_s: int,
+    now_ms: int | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> tuple[str, RunClaims]:
+    """Return a signed token for a new run, and what it says; does not register the run anywhere.
+
+    Args:
+        signer: the launcher's key.
+        agent: as in `RunClaims`, and so the next four.
+        user: see there.
+        tenant: see there.
+        prompt_sha256: see there.
+        floor: see there.
+        ttl_s: seconds until the token expires, 1 to 31,536,000.
+        now_ms: Unix milliseconds; None takes the system's clock.
+        entropy: gives that many unpredictable bytes.
+
+    Raises:
+        TokenError: a member is out of form.
+    """
+    moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    run, issued = mint_ulid(moment, entropy), moment // 1000
+    claims = RunClaims(run, agent, user, tenant, prompt_sha256, floor, issued, issued + ttl_s)
+    return sign(claims, signer), claims
+
+
+def sign(claims: RunClaims, signer: Signer) -> str:
+    """Return the token that says exactly this: a JWS in compact form (RFC 7515 section 7.1)."""
+    body: dict[str, JSON] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "jti": identity.run,
-        "agent": identity.agent,
-        "user": identity.user,
-        "tenant": identity.tenant,
-        "prompt": identity.prompt_sha256,
-        "floor": floor,
-        "iat": identity.issued_at_s,
-        "exp": identity.expires_at_s,
+        "jti": claims.run,
+        "agent": claims.agent,
+        "user": claims.user,
+        "tenant": claims.tenant,
+        "prompt": claims.prompt_sha256,
+        "floor": {name: _json(member) for name, member in claims.floor.to_json().items()},
+        "iat": claims.issued,
+        "exp": claims.expires,
     }
-    return jwt.PyJWS().encode(canonical(claims), key, algorithm=_ALGORITHM, headers={"typ": _TYPE})
+    message = f"{_HEADER}.{_base64(canonical(body))}"
+    return f"{message}.{_base64(signer.sign(message.encode()))}"
 
 
-def verify(token: str, public: bytes, *, now_s: int) -> RunIdentity:
+def verify(token: str, public: bytes, *, now_s: int | None = None) -> RunClaims:
     """Return whose run a token vouches for.
 
     Args:
         token: as received; unauthenticated until this returns.
         public: the launcher's 32-byte Ed25519 public key.
-        now_s: Unix seconds.
+        now_s: Unix seconds; None takes the system's clock.
 
     Raises:
         TokenError: anything but a token that this launcher signed, for this proxy, valid now. The message
@@ -131,7 +165,8 @@ def verify(token: str, public: bytes, *, now_s: int) -> RunIdentity:
         check_public_key(public)
     except KeyMaterialError as error:
         raise TokenError(f"the launcher's key is refused: {error}") from None
-    # INVARIANT: the algorithm is ours, never the token's: no header but the one that `mint` writes is looked at.
+    now = int(time.time()) if now_s is None else now_s
+    # INVARIANT: the algorithm is ours, never the token's: no header but the one that `sign` writes is looked at.
     if len(token) > MAX_TOKEN_CHARS or not _SEGMENTS.fullmatch(token) or not token.startswith(_HEADER + "."):
         raise TokenError("not a run token")
     if not all(_is_canonical_base64(segment) for segment in token.split(".")):
@@ -146,12 +181,12 @@ def verify(token: str, public: bytes, *, now_s: int) -> RunIdentity:
         claims = parse(checked["payload"], Limits(max_bytes=MAX_TOKEN_CHARS))
     except ArgumentError:
         raise TokenError("the run token's claims cannot be read") from None
-    identity = _identity(claims)
-    if identity.issued_at_s > now_s + MAX_SKEW_S:
+    read = _read(claims)
+    if read.issued > now + MAX_SKEW_S:
         raise TokenError("the run token is not valid yet")
-    if identity.expires_at_s <= now_s:
+    if read.expires <= now:
         raise TokenError("the run token has expired")
-    return identity
+    return read
 
 
 def public_pem(public: bytes) -> bytes:
@@ -161,7 +196,7 @@ def public_pem(public: bytes) -> bytes:
     )
 
 
-def _identity(claims: JSON) -> RunIdentity:
+def _read(claims: JSON) -> RunClaims:
     if not isinstance(claims, dict) or claims.keys() != _CLAIMS:
         raise TokenError("the run token lacks a claim, or has one too many")
     match claims:
@@ -182,7 +217,7 @@ def _identity(claims: JSON) -> RunIdentity:
             label = parse_label(floor)
             if label == TOP and floor != TOP.to_json():
                 raise TokenError("the run token's floor is not a label")
-            return RunIdentity(run, agent, user, tenant, prompt, label, issued, expires)
+            return RunClaims(run, agent, user, tenant, prompt, label, issued, expires)
     raise TokenError("a claim of the run token is of the wrong type")
 
 
@@ -192,7 +227,11 @@ def _is_canonical_base64(segment: str) -> bool:
         decoded = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except ValueError:
         return False
-    return urlsafe_b64encode(decoded).rstrip(b"=").decode() == segment
+    return _base64(decoded) == segment
+
+
+def _base64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _json(member: str | list[str]) -> JSON:

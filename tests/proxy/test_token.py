@@ -11,21 +11,20 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trionyx_audit.keys import load_public_pem
+from trionyx_audit.keys import FileSigner, load_public_pem
 from trionyx_proxy.core.label import BOTTOM, TOP, Integrity, Label, Level
 from trionyx_proxy.errors import TokenError
-from trionyx_proxy.token import RunIdentity, is_run_id, mint, new_run_id, public_pem, verify
+from trionyx_proxy.token import RunClaims, is_run_id, mint, mint_ulid, public_pem, sign, verify
 
 NOW = 1_763_690_000
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC = KEY.public_key().public_bytes_raw()
+SIGNER = FileSigner.from_seed(bytes(range(32)))
+KEY, PUBLIC = SIGNER.key, SIGNER.public
 RUN = "01KAH4TBQ0" + "0" * 16
-IDENTITY = RunIdentity(RUN, "inbox", "emma", "acme", "ab" * 32, BOTTOM, NOW, NOW + 3600)
-TOKEN = mint(IDENTITY, KEY)
+IDENTITY = RunClaims(RUN, "inbox", "emma", "acme", "ab" * 32, BOTTOM, NOW, NOW + 3600)
+TOKEN = sign(IDENTITY, SIGNER)
 
 
 def b64(data: bytes) -> str:
@@ -67,16 +66,16 @@ LABELS = st.builds(
     st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=128),
     LABELS | st.just(TOP),
     st.integers(0, NOW),
-    st.integers(1, 2_592_000),
+    st.integers(1, 31_536_000),
     st.booleans(),
 )
 def test_a_token_gives_back_the_identity_it_was_minted_for(
     name: str, floor: Label, issued: int, lifetime: int, prompted: bool
 ) -> None:
-    identity = RunIdentity(
+    identity = RunClaims(
         RUN, name, name, name, "0" * 64 if prompted else "", floor, issued, issued + lifetime
     )
-    token = mint(identity, KEY)
+    token = sign(identity, SIGNER)
     assert (
         verify(token, PUBLIC, now_s=issued) == identity == verify(token, PUBLIC, now_s=issued + lifetime - 1)
     )
@@ -144,7 +143,7 @@ def test_no_other_algorithm_passes() -> None:
     ):
         refused(jwt.encode(payload, key, algorithm=algorithm, headers=typ))
     refused(jwt.encode(payload, None, algorithm="none", headers=typ))
-    assert "not signed" in refused(mint(IDENTITY, Ed25519PrivateKey.generate()))
+    assert "not signed" in refused(sign(IDENTITY, FileSigner.from_seed(bytes(32))))
     stripped = TOKEN.rpartition(".")[0]
     refused(stripped + ".")
     refused(stripped + "." + b64(bytes(64)))
@@ -158,7 +157,7 @@ def test_no_other_algorithm_passes() -> None:
         ({"iss": "evil"}, "somebody else"), ({"aud": "other"}, "somebody else"), ({"aud": ["trionyx-proxy"]}, "type"),
         ({"exp": True}, "type"), ({"exp": str(NOW + 9)}, "type"), ({"exp": NOW + 0.5}, "type"),
         ({"iat": None}, "type"),
-        ({"exp": NOW + 2_592_001}, "lifetime"), ({"exp": NOW}, "lifetime"), ({"iat": -1}, "lifetime"),
+        ({"exp": NOW + 31_536_001}, "lifetime"), ({"exp": NOW}, "lifetime"), ({"iat": -1}, "lifetime"),
         ({"jti": "../../etc"}, "ulid"), ({"jti": RUN.lower()}, "ulid"), ({"jti": "8" + RUN[1:]}, "ulid"),
         ({"jti": RUN + "\n"}, "ulid"),
         ({"agent": ""}, "agent"), ({"user": "a\nb"}, "user"), ({"tenant": "x" * 129}, "tenant"),
@@ -194,14 +193,34 @@ def test_keys_of_small_order_and_malformed_keys_are_refused(public: bytes) -> No
     assert "key is refused" in refused(TOKEN, public)
 
 
+def test_minting_makes_a_new_run_each_time() -> None:
+    wanted: dict[str, Any] = {
+        "agent": "inbox",
+        "user": "emma",
+        "tenant": "",
+        "prompt_sha256": "",
+        "floor": TOP,
+    }
+    token, claims = mint(SIGNER, **wanted, ttl_s=60, now_ms=NOW * 1000 + 7, entropy=lambda n: b"\1" * n)
+    assert verify(token, PUBLIC, now_s=NOW) == claims
+    assert claims == RunClaims(
+        mint_ulid(NOW * 1000 + 7, lambda n: b"\1" * n), "inbox", "emma", "", "", TOP, NOW, NOW + 60
+    )
+    one, other = (mint(SIGNER, **wanted, ttl_s=60)[0] for _ in range(2))
+    assert verify(one, PUBLIC).run != verify(other, PUBLIC).run
+    for change in ({"agent": ""}, {"ttl_s": 0}, {"prompt_sha256": "x"}):
+        with pytest.raises(TokenError):
+            mint(SIGNER, **{**wanted, "ttl_s": 60, **change})
+
+
 def test_the_public_key_file_reads_back() -> None:
     assert load_public_pem(public_pem(PUBLIC)) == PUBLIC
 
 
 def test_ulids_match_the_specification_and_sort_by_time() -> None:
-    assert new_run_id(1_469_922_850_259, bytes) == "01ARZ3NDEK" + "0" * 14 + "00"
-    assert new_run_id(0, bytes) == "0" * 26 and new_run_id(2**48 - 1, lambda n: b"\xff" * n) == "7" + "Z" * 25
-    made = [new_run_id(now, os.urandom) for now in range(NOW, NOW + 50)]
+    assert mint_ulid(1_469_922_850_259, bytes) == "01ARZ3NDEK" + "0" * 14 + "00"
+    assert mint_ulid(0, bytes) == "0" * 26 and mint_ulid(2**48 - 1, lambda n: b"\xff" * n) == "7" + "Z" * 25
+    made = [mint_ulid(now, os.urandom) for now in range(NOW, NOW + 50)]
     assert made == sorted(made) and all(map(is_run_id, made))
     assert not any(
         map(is_run_id, ["", "0" * 25, "0" * 27, "8" + "0" * 25, "I" * 26, "0" * 25 + "/", "0" * 26 + "\n"])

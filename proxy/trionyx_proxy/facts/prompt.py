@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from trionyx_proxy.arguments import JSON
 from trionyx_proxy.facts.network import parse_address, parse_host, parse_url
 from trionyx_proxy.facts.path import parse_path
 
@@ -28,7 +27,7 @@ _ANY_LINK = re.compile(
 _WWW = re.compile(r"(?<![\w.@/\\-])www\.[^\s/\\?#<>\"'`)\]}|,;:]+", re.IGNORECASE)
 
 
-def prompt_facts(text: str) -> dict[str, JSON]:
+def prompt_facts(text: str) -> dict[str, list[str]]:
     """Return the e-mail addresses, hosts and absolute paths that a registered prompt names, sorted.
 
     Hosts count only from a web address or with a leading `www.`; the host of an e-mail address does not.
@@ -81,5 +80,5 @@ def _host_of(authority: str) -> str:
     return UNREADABLE if host is None else host.name
 
 
-def _listed(names: set[str]) -> list[JSON]:
-    return list(sorted(names)[:MAX_NAMES])
+def _listed(names: set[str]) -> list[str]:
+    return sorted(names)[:MAX_NAMES]

@@ -1,0 +1,357 @@
+"""Run state on disk: what a later process needs to resume a run without reading its whole log.
+
+The audit log is the truth. This file holds what the log does not (what a registered prompt names) and a
+label that a resumed run joins, so that neither a lost log tail nor a lost state file can lower a label. No
+prompt text, argument or result is ever in it.
+
+Durability: WAL with `synchronous=NORMAL`, so a save is one write without fsync. After a power failure the
+file is intact but may lag behind the log, and whoever resumes joins both.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from trionyx_proxy.arguments import JSON, LINE, canonical, parse
+from trionyx_proxy.core.account import Prompt
+from trionyx_proxy.core.label import Label, decode_label
+from trionyx_proxy.errors import ArgumentError, StateError
+from trionyx_proxy.token import RunClaims
+
+FILE_NAME = "runs.sqlite"
+BUSY_TIMEOUT_MS = 1_000
+FORMAT = 1
+"""`user_version` of the file."""
+
+NOTHING_RECORDED = -1
+"""`seq` of a run whose log does not exist yet."""
+
+_SCHEMA = """
+CREATE TABLE run (
+    run TEXT PRIMARY KEY,
+    agent TEXT NOT NULL,
+    user TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    prompt BLOB NOT NULL,   -- canonical JSON: digest and what the prompt names; empty without a prompt
+    floor BLOB NOT NULL,    -- canonical JSON label
+    label BLOB NOT NULL,    -- canonical JSON label
+    counters BLOB NOT NULL, -- canonical JSON object of integers
+    seq INTEGER NOT NULL,   -- last record of the run's log that this row reflects
+    status TEXT NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID""".strip()
+_COLUMNS = "run, agent, user, tenant, prompt, floor, label, counters, seq, status, expires"
+
+# Errors that say something about the machine, not about the file: moving the file aside would not help.
+_ENVIRONMENT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+
+class RunStatus(StrEnum):
+    """Whether a run may still be resumed."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One run as the file remembers it.
+
+    Args:
+        run: ULID.
+        agent: empty, as user and tenant, for a run that nobody registered.
+        user: on whose behalf.
+        tenant: may be empty.
+        prompt: what the registered prompt names; an unreadable one vouches for nothing.
+        floor: label the run started with; TOP when it cannot be read.
+        label: label as of `seq`; TOP when it cannot be read.
+        counters: budgets used up as of `seq`.
+        seq: last record of the log that is reflected here, or NOTHING_RECORDED.
+        status: whether it was closed.
+        expires: Unix seconds when its token expires; 0 without one.
+    """
+
+    run: str
+    agent: str
+    user: str
+    tenant: str
+    prompt: Prompt
+    floor: Label
+    label: Label
+    counters: Mapping[str, int]
+    seq: int
+    status: RunStatus
+    expires: int
+
+
+class RunStore:
+    """The runs of one state directory. For one thread; several processes may share the directory.
+
+    Args:
+        replaced: where a damaged file was moved when this store was opened, to be reported; else None.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, replaced: Path | None) -> None:
+        self._connection = connection
+        self._last: dict[str, tuple[int, Label]] = {}
+        self.replaced = replaced
+
+    @classmethod
+    def open(cls, directory: Path) -> RunStore:
+        """Open or create the store; a damaged file is moved aside, never repaired and never trusted.
+
+        Raises:
+            StateError: the directory or file cannot be used, or is of a newer release.
+        """
+        path = directory / FILE_NAME
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
+            with _locked(directory / "runs.lock"):
+                try:
+                    return cls(_connect(path), None)
+                except _Damaged:
+                    replaced = _move_aside(path)
+                    return cls(_connect(path), replaced)
+        except (OSError, _Damaged, sqlite3.Error) as error:
+            raise StateError(f"the state file {path} cannot be used: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Close the file; what was saved stays."""
+        self._connection.close()
+
+    def register(self, claims: RunClaims, prompt: Prompt) -> None:
+        """Add a minted run with what its prompt names.
+
+        Raises:
+            StateError: the run exists already, or the file cannot be written.
+        """
+        floor = claims.floor.encode()
+        row = (
+            *(claims.run, claims.agent, claims.user, claims.tenant, _encode_prompt(prompt), floor, floor),
+            *(b"{}", NOTHING_RECORDED, RunStatus.OPEN, claims.expires),
+        )
+        try:
+            self._connection.execute(f"INSERT INTO run ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)  # noqa: S608 - constant
+        except sqlite3.IntegrityError:
+            raise StateError("the run is registered already") from None
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+
+    def load(self, run: str) -> StoredRun | None:
+        """Return a run, or None; whatever of it cannot be read closes (TOP, no prompt, no counters).
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        found = self._select("WHERE run = ?", (run,))
+        return found[0] if found else None
+
+    def list(self) -> tuple[StoredRun, ...]:
+        """Return all runs, oldest first."""
+        return self._select("ORDER BY run", ())
+
+    def save(self, run: str, seq: int, label: Label, counters: Mapping[str, int]) -> None:
+        """Remember a run as of record `seq`, which must already be durable; adds the run if nobody registered it.
+
+        Raises:
+            StateError: `seq` or the label would fall, or the file cannot be written.
+        """
+        last_seq, last_label = self._remembered(run)
+        # INVARIANT: neither the position nor the label of a run ever falls.
+        if seq < last_seq or not last_label.flows_to(label):
+            raise StateError("the state of a run would go back")
+        numbers: dict[str, JSON] = dict(counters)
+        row = (run, b"", label.encode(), label.encode(), canonical(numbers), seq, RunStatus.OPEN)
+        try:
+            self._connection.execute(
+                f"INSERT INTO run ({_COLUMNS}) VALUES (?1,'','','',?2,?3,?4,?5,?6,?7,0) "  # noqa: S608 - constant
+                "ON CONFLICT (run) DO UPDATE SET label = ?4, counters = ?5, seq = ?6",
+                row,
+            )
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+        self._last[run] = (seq, label)
+
+    def finish(self, run: str) -> None:
+        """Mark a run as closed; its row stays until `prune`."""
+        try:
+            self._connection.execute("UPDATE run SET status = ? WHERE run = ?", (RunStatus.CLOSED, run))
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+
+    def prune(self, now_s: int) -> int:
+        """Drop the runs whose token has expired, and return their number; their logs stay."""
+        try:
+            dropped = self._connection.execute("DELETE FROM run WHERE expires <= ?", (now_s,)).rowcount
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+        return dropped
+
+    def _remembered(self, run: str) -> tuple[int, Label]:
+        if run not in self._last:
+            stored = self.load(run)
+            # Any label may follow a run that is not remembered: the log has the last word on it.
+            self._last[run] = (NOTHING_RECORDED, Label()) if stored is None else (stored.seq, stored.label)
+        return self._last[run]
+
+    def _select(self, condition: str, parameters: tuple[str, ...]) -> tuple[StoredRun, ...]:
+        try:
+            rows = self._connection.execute(
+                f"SELECT {_COLUMNS} FROM run {condition}",  # noqa: S608 - both are constants of this module
+                parameters,
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+        return tuple(_read(row) for row in rows)
+
+
+class _Damaged(Exception):
+    """The file is there and is not a store that this release can trust."""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    path.chmod(0o600)  # SQLite gives its side files the mode of the main file
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    # Damaged text is read as far as it goes; what matters is decoded from bytes, strictly.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    try:
+        _prepare(connection)
+    except BaseException as error:
+        connection.close()
+        if (
+            isinstance(error, sqlite3.Error)
+            and getattr(error, "sqlite_errorcode", 0) & 0xFF not in _ENVIRONMENT
+        ):
+            raise _Damaged("it is damaged") from error
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise _Damaged("it is damaged")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT:
+        raise StateError("the state file was written by a newer release")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    tables = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'trigger', 'view')"
+    ).fetchall()
+    if not tables and version == 0:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+    elif tables != [(_SCHEMA,)]:
+        raise _Damaged("it holds other tables")
+
+
+def _move_aside(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        side = path.with_name(path.name + suffix)
+        if side.exists():
+            side.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold off other processes while the file is looked at and perhaps replaced."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(row: tuple[str, str, str, str, bytes, bytes, bytes, bytes, int, str, int]) -> StoredRun:
+    run, agent, user, tenant, prompt, floor, label, counters, seq, status, expires = row
+    return StoredRun(
+        run=run,
+        agent=agent,
+        user=user,
+        tenant=tenant,
+        prompt=_decode_prompt(prompt),
+        floor=decode_label(floor),
+        label=decode_label(label),
+        counters=_decode_counters(counters),
+        seq=seq,
+        status=RunStatus.OPEN if status == RunStatus.OPEN else RunStatus.CLOSED,
+        expires=expires,
+    )
+
+
+def _encode_prompt(prompt: Prompt) -> bytes:
+    if not prompt.registered:
+        return b""
+    return canonical(
+        {
+            "emails": list(prompt.emails),
+            "hosts": list(prompt.hosts),
+            "paths": list(prompt.paths),
+            "sha256": prompt.sha256,
+        }
+    )
+
+
+def _decode_prompt(data: bytes) -> Prompt:
+    """Read what a prompt names; anything odd names nothing, which only takes rights away."""
+    match _decoded(data):
+        case {"emails": list(emails), "hosts": list(hosts), "paths": list(paths), "sha256": str(sha256)}:
+            return Prompt(sha256, True, _texts(emails), _texts(hosts), _texts(paths))
+    return Prompt()
+
+
+def _decode_counters(data: bytes) -> Mapping[str, int]:
+    counters = _decoded(data)
+    if not isinstance(counters, dict):
+        return {}
+    return {name: number for name, number in counters.items() if isinstance(number, int)}
+
+
+def _decoded(data: bytes) -> JSON:
+    try:
+        return parse(data, LINE)
+    except ArgumentError:
+        return None
+
+
+def _texts(values: list[JSON]) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str))
+
+
+def _unusable(error: sqlite3.Error) -> StateError:
+    return StateError(f"the state file cannot be used: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return (error.strerror or "cannot be opened").lower()
+    return str(error).splitlines()[0][:200].lower() if str(error) else "unknown"

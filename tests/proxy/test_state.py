@@ -1,0 +1,330 @@
+"""The run store: resumes without lowering anything, survives damage, holds nothing in the clear."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trionyx_proxy.core.account import Prompt
+from trionyx_proxy.core.label import BOTTOM, TOP, Integrity, Label, Level
+from trionyx_proxy.errors import StateError
+from trionyx_proxy.state import FILE_NAME, NOTHING_RECORDED, RunStatus, RunStore
+from trionyx_proxy.token import RunClaims, mint_ulid
+from trionyx_testing.parts import need
+
+RUN = "01KAH4TBQ0" + "0" * 16
+OTHER = "01KAH4TBQ0" + "1" * 16
+FLOOR = Label(Integrity.SYSTEM)
+CLAIMS = RunClaims(RUN, "inbox", "emma", "acme", "ab" * 32, FLOOR, 1_000, 2_000)
+PROMPT = Prompt("ab" * 32, True, ("jonas@corp.example",), ("www.corp.example",), ("/notes/x",))
+SECRET = Label(Integrity.PUBLIC, Level.SECRET, frozenset({"emma"}), frozenset({"pii"}))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    opened = RunStore.open(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+def reopened(store: RunStore, directory: Path) -> RunStore:
+    store.close()
+    return RunStore.open(directory / "state")
+
+
+@pytest.mark.guarantee("G24")
+def test_a_registered_run_is_resumed_as_it_was_saved(store: RunStore, tmp_path: Path) -> None:
+    assert store.load(RUN) is None and store.replaced is None
+    store.register(CLAIMS, PROMPT)
+    fresh = store.load(RUN)
+    assert fresh is not None and (fresh.seq, fresh.label, dict(fresh.counters)) == (
+        NOTHING_RECORDED,
+        FLOOR,
+        {},
+    )
+    store.save(RUN, 0, FLOOR, {"calls": 1})
+    store.save(RUN, 7, SECRET, {"calls": 3, "denied": 1})
+    again = reopened(store, tmp_path)
+    resumed = again.load(RUN)
+    assert resumed is not None
+    assert (resumed.run, resumed.agent, resumed.user, resumed.tenant) == (RUN, "inbox", "emma", "acme")
+    assert (resumed.prompt, resumed.floor, resumed.label, resumed.seq) == (PROMPT, FLOOR, SECRET, 7)
+    assert dict(resumed.counters) == {"calls": 3, "denied": 1}
+    assert (resumed.status, resumed.expires) == (RunStatus.OPEN, 2_000)
+    again.close()
+
+
+def test_a_run_without_a_token_is_kept_too(store: RunStore) -> None:
+    store.save(OTHER, 0, SECRET, {})
+    kept = store.load(OTHER)
+    assert kept is not None and (kept.label, kept.prompt, kept.expires) == (SECRET, Prompt(), 0)
+
+
+def test_runs_are_registered_once_closed_and_dropped_when_expired(store: RunStore) -> None:
+    store.register(CLAIMS, Prompt())
+    with pytest.raises(StateError, match="already"):
+        store.register(CLAIMS, PROMPT)
+    store.save(OTHER, 0, BOTTOM, {})
+    store.finish(OTHER)
+    assert [(run.run, run.status) for run in store.list()] == [
+        (RUN, RunStatus.OPEN),
+        (OTHER, RunStatus.CLOSED),
+    ]
+    assert store.prune(1_999) == 1 and [run.run for run in store.list()] == [RUN]
+    assert store.prune(2_000) == 1 and store.list() == ()
+
+
+@pytest.mark.guarantee("G06")
+def test_neither_position_nor_label_of_a_run_ever_falls(store: RunStore, tmp_path: Path) -> None:
+    store.register(CLAIMS, PROMPT)
+    with pytest.raises(StateError, match="back"):
+        store.save(RUN, 0, BOTTOM, {})  # below the floor
+    store.save(RUN, 5, SECRET, {})
+    for opened in (store, reopened(store, tmp_path)):
+        if opened is not store:
+            with pytest.raises(StateError, match="back"):
+                opened.save(RUN, 4, SECRET, {})
+            with pytest.raises(StateError, match="back"):
+                opened.save(RUN, 6, FLOOR, {})
+            opened.save(RUN, 5, TOP, {})
+            kept = opened.load(RUN)
+            assert kept is not None and kept.label == TOP
+            opened.close()
+
+
+LABELS = st.builds(
+    Label,
+    st.sampled_from(Integrity),
+    st.sampled_from(Level),
+    st.none() | st.frozensets(st.sampled_from("ab")),
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one store for many generated runs: creating a file costs more than using it."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.mark.guarantee("G06")
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), LABELS, st.booleans()), max_size=8))
+def test_whatever_is_tried_the_stored_label_only_rises(
+    shared: Path, steps: list[tuple[int, Label, bool]]
+) -> None:
+    store, run = RunStore.open(shared), mint_ulid()
+    highest, position = BOTTOM, NOTHING_RECORDED
+    for seq, label, forget in steps:
+        try:
+            store.save(run, seq, label, {})
+        except StateError:
+            assert seq < position or not highest.flows_to(label)
+        else:
+            assert seq >= position and highest.flows_to(label)
+            highest, position = label, seq
+        if forget:
+            store.close()
+            store = RunStore.open(shared)
+        kept = store.load(run)
+        if position == NOTHING_RECORDED:
+            assert kept is None
+        else:
+            assert kept is not None and (kept.seq, kept.label) == (position, highest)
+    store.close()
+
+
+@pytest.mark.guarantee("G06")
+@pytest.mark.parametrize(
+    "odd", [b"", b"{}", b"\xff", b'"top"', BOTTOM.encode() + b" ", BOTTOM.encode().replace(b"user", b"root")]
+)
+def test_an_unreadable_label_is_top(store: RunStore, tmp_path: Path, odd: bytes) -> None:
+    store.register(CLAIMS, PROMPT)
+    with sqlite3.connect(tmp_path / "state" / FILE_NAME) as raw:
+        raw.execute(
+            "UPDATE run SET label = ?, floor = ?, prompt = ?, counters = ?, status = 'odd'",
+            (odd, odd, odd, b"[]"),
+        )
+    raw.close()
+    read = store.load(RUN)
+    assert read is not None and (read.label, read.floor) == (TOP, TOP)
+    assert (read.prompt, dict(read.counters), read.status) == (Prompt(), {}, RunStatus.CLOSED)
+
+
+def _grow(path: Path) -> None:
+    store = RunStore.open(path)
+    store.register(CLAIMS, PROMPT)
+    for seq in range(20):
+        store.save(f"{seq:026d}", seq, SECRET, {"calls": seq})
+    store.close()
+
+
+@pytest.mark.guarantee("G24")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"not a database, but long enough to be looked at" * 40,
+        b"SQLite format 3\0" + b"\xff" * 5000,
+        b"\0" * 4096,
+    ],
+    ids=["empty", "text", "header", "zeros"],
+)
+def test_a_damaged_file_is_moved_aside_and_reported(tmp_path: Path, damage: bytes) -> None:
+    _grow(tmp_path)
+    path = tmp_path / FILE_NAME
+    path.write_bytes(damage)
+    (tmp_path / (FILE_NAME + "-wal")).write_bytes(b"rest")
+    store = RunStore.open(tmp_path)
+    assert store.load(RUN) is None
+    store.save(RUN, 3, SECRET, {})
+    store.close()
+    if damage:
+        assert store.replaced == tmp_path / f"{FILE_NAME}.damaged-1"
+        assert store.replaced.read_bytes() == damage
+        path.write_bytes(damage)
+        second = RunStore.open(tmp_path)
+        assert second.replaced == tmp_path / f"{FILE_NAME}.damaged-2"
+        second.close()
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("grown")
+    _grow(directory)
+    return directory / FILE_NAME
+
+
+@pytest.mark.guarantee("G24")
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 110) | st.integers(0, 20_000), st.binary(min_size=1, max_size=64))
+def test_damage_anywhere_never_stops_a_start(grown: Path, at: int, noise: bytes) -> None:
+    content = bytearray(grown.read_bytes())
+    at %= len(content)
+    content[at : at + len(noise)] = noise[: len(content) - at]
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / FILE_NAME).write_bytes(content)
+        try:
+            store = RunStore.open(Path(name))
+        except StateError as error:
+            assert "newer release" in str(error)  # the noise hit the version number
+            return
+        try:
+            kept = store.load("0" * 26)
+        except StateError:
+            kept = None
+        if kept is not None:  # a single burst does not spell another rank
+            assert SECRET.level <= kept.label.level and SECRET.integrity <= kept.label.integrity
+        store.close()
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE extra (x)", "DROP TABLE run", "CREATE VIEW v AS SELECT 1",
+                                       "CREATE TRIGGER t AFTER INSERT ON run BEGIN DELETE FROM run; END"])  # fmt: skip
+def test_a_file_with_another_structure_is_moved_aside(tmp_path: Path, statement: str) -> None:
+    _grow(tmp_path)
+    raw = sqlite3.connect(tmp_path / FILE_NAME)
+    raw.execute(statement)
+    raw.close()
+    store = RunStore.open(tmp_path)
+    assert store.replaced is not None and store.list() == ()
+    store.close()
+
+
+def test_a_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    _grow(tmp_path)
+    raw = sqlite3.connect(tmp_path / FILE_NAME)
+    raw.execute("PRAGMA user_version = 2")
+    raw.close()
+    with pytest.raises(StateError, match="newer release"):
+        RunStore.open(tmp_path)
+    assert [path.name for path in tmp_path.glob("*damaged*")] == []
+
+
+def test_an_unusable_place_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="cannot be used"):
+        RunStore.open(tmp_path / "file")
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / FILE_NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StateError, match="cannot be used"):
+        RunStore.open(tmp_path)
+
+
+@pytest.mark.guarantee("G28")
+def test_only_the_owner_reads_the_file_whatever_the_umask_says(tmp_path: Path) -> None:
+    previous = os.umask(0)
+    try:
+        (tmp_path / "state").mkdir(mode=0o777)
+        store = RunStore.open(tmp_path / "state")
+        store.save(RUN, 0, SECRET, {})
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
+        assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+        assert set(modes.values()) == {0o600} and f"{FILE_NAME}-wal" in modes
+        store.close()
+    finally:
+        os.umask(previous)
+
+
+def test_two_processes_share_the_file(store: RunStore, tmp_path: Path) -> None:
+    launcher = RunStore.open(tmp_path / "state")
+    launcher.register(CLAIMS, PROMPT)
+    seen = store.load(RUN)
+    assert seen is not None and seen.prompt == PROMPT
+    store.save(RUN, 0, SECRET, {})
+    assert [run.seq for run in launcher.list()] == [0]
+    launcher.close()
+
+
+SAVES = """
+import os, sys
+from pathlib import Path
+from trionyx_proxy.core.label import TOP
+from trionyx_proxy.state import RunStore
+store = RunStore.open(Path(sys.argv[1]))
+os.write(2, b"opened\\n")
+for seq in range(40):
+    store.save("0" * 26, seq, TOP, {"calls": seq})
+os.write(2, b"saved\\n")
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.guarantee("G24")
+def test_saves_cost_no_fsync_and_survive_a_kill(tmp_path: Path) -> None:
+    strace = need("strace")
+    trace = tmp_path / "trace"
+    subprocess.run(
+        [
+            strace,
+            "-f",
+            "-qq",
+            "-o",
+            trace,
+            "-e",
+            "trace=fsync,fdatasync,write",
+            sys.executable,
+            "-c",
+            SAVES,
+            tmp_path / "state",
+        ],
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
+    lines = trace.read_text().splitlines()
+    (opened,) = (at for at, line in enumerate(lines) if "opened" in line)
+    (saved,) = (at for at, line in enumerate(lines) if "saved" in line)
+    assert not [line for line in lines[opened:saved] if "sync(" in line]
+    store = RunStore.open(tmp_path / "state")
+    kept = store.load("0" * 26)
+    assert kept is not None and (kept.seq, dict(kept.counters), store.replaced) == (39, {"calls": 39}, None)
+    store.close()
