@@ -6,6 +6,7 @@ core's own bookkeeping, and it is immutable and hashable, so that a search can c
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -136,6 +137,13 @@ def call_of(event: Event | Effect) -> CallId:
             return event.call
 
 
+@functools.lru_cache(maxsize=65_536)
+def read_body(body: bytes) -> dict[str, object]:
+    """Read a record body; a search meets the same ones again and again."""
+    value: dict[str, object] = json.loads(body)
+    return value
+
+
 _PAST = CallId("")
 
 ANSWERS = {
@@ -239,7 +247,7 @@ class Witness:
                         "C1 what was decided is what is recorded"
                     )
                     assert call not in self.doomed, "C2 what is denied gets no intent"
-                    output = parse_label(json.loads(body)["output"])
+                    output = parse_label(read_body(body)["output"])
                     return replace(self, awaited=self.awaited | {effect})._adding(call, output)
                 return replace(self, awaited=self.awaited | {effect})
             case ForwardCall(request=sent):
@@ -293,7 +301,7 @@ class Witness:
 
     def check_crash(self, records: tuple[tuple[str, bytes], ...]) -> RunState:
         """Check what a later process would resume with, if this one died here with these records durable."""
-        state = resume(((type_, json.loads(body)) for type_, body in records), self.floor)
+        state = resume(((type_, read_body(body)) for type_, body in records), self.floor)
         assert self.told.flows_to(state.label), "after a crash the label covers what was delivered"
         assert state.label == self.stored.join(self.floor), "after a crash the label is that of the records"
         assert self.forwarded <= self.durable, "what was sent has a durable intent"
