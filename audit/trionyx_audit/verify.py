@@ -262,13 +262,17 @@ class _Verification:
         self._violate(kind, detail, reader.size, reader.segment, reader.offset)
 
     def _name_previous_record(self) -> None:
-        self._violate("tamper", "the signature is not valid", self._frontier.size - 1, *self._reader.previous)
+        self._violate("tamper", "the signature is not valid", self._frontier.size - 1, *self._place)
 
-    def _compare_head(self) -> None:
+    def _compare_head(self) -> bool:
+        """Compare with the checkpoints of this size; tell whether reading on has any use."""
         size, root = self._frontier.size, self._frontier.root()
         for source, expected in self._expected.pop(size, ()):
             whose = source or "the log's own checkpoint"
             if root != expected:
+                if not self._lines.last_is_signed():
+                    self._name_previous_record()
+                    return False
                 detail = (
                     f"{whose} commits to another history of the first {size} records, "
                     f"which agreed up to size {self._last_agreed}"
@@ -279,6 +283,7 @@ class _Verification:
             self._last_agreed = size
             if not source:
                 self._sealed, self._sealed_ts = size, self._last_ts
+        return True
 
     def _finish(self) -> None:
         """Judge the end of the log: the last signature, the torn tail, checkpoints beyond the end."""

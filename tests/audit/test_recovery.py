@@ -174,7 +174,7 @@ def body_offset(directory: Path, seq: int, text: bytes) -> int:
 @pytest.mark.guarantee("G19")
 def test_damage_is_never_continued(crashed: Path, ten: Path, open_log: OpenLog) -> None:
     whole = (crashed / SEGMENT).read_bytes()
-    damage(crashed, body_offset(crashed, 4, b'"run"') + 8)
+    damage(crashed, body_offset(crashed, 4, b'"run"') + 7)
     with pytest.raises(StorageError, match="cannot be continued: record 4: the signature is not valid"):
         open_log(crashed)
     (crashed / SEGMENT).write_bytes(whole)
@@ -226,7 +226,7 @@ def test_files_that_are_not_usable_are_refused(ten: Path, open_log: OpenLog) -> 
     with pytest.raises(StorageError, match="format version"):
         open_log(ten)
     (ten / "log.json").unlink()
-    with pytest.raises(StorageError, match="records but no log.json"):
+    with pytest.raises(StorageError, match=r"records but no log\.json"):
         open_log(ten)
     (ten / "log.json").write_bytes(manifest)
     (ten / "checkpoints.log").unlink()

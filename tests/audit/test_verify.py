@@ -119,8 +119,9 @@ def test_every_removed_or_added_byte_is_found(
         assert found.seq == seq_at(lines, offset), ("removed", offset, found)
         for byte in (b"{", b"\n", b"\x00"):
             found = violation(judge(content[:offset] + byte + content[offset:]))
-            # A newline in front of a line is an empty line in its place; elsewhere the line itself breaks.
-            assert found.seq == seq_at(lines, offset), ("added", offset, byte, found)
+            # A newline before a newline is an empty line after a whole one; elsewhere the line itself breaks.
+            empty = byte == content[offset : offset + 1] == b"\n"
+            assert found.seq == seq_at(lines, offset) + empty, ("added", offset, byte, found)
 
 
 @pytest.mark.guarantee("G16")
