@@ -20,6 +20,7 @@ class Problem:
     Args:
         path: dotted path of the setting, `upstreams.mail.command`; empty for the whole file.
         message: lower-case, one line, no final period.
+
     """
 
     path: str
@@ -43,6 +44,7 @@ class ArgumentError(ProxyError):
     Args:
         code: stable machine name, `duplicate_member`, `schema`, `too_deep`, …
         pointer: JSON pointer of the offending place, without any value.
+
     """
 
     def __init__(self, code: str, pointer: str, message: str) -> None:

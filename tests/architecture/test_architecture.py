@@ -14,7 +14,9 @@ BIN = Path(sys.executable).parent
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 def tracked() -> list[Path]:
@@ -44,18 +46,37 @@ def test_style_is_clean() -> None:
 
 def test_the_top_level_holds_nothing_else() -> None:
     visible = {path.relative_to(ROOT).parts[0] for path in tracked()}
-    expected = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "proxy", "policies", "agents", "audit", "tests"}
+    expected = {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "proxy",
+        "policies",
+        "agents",
+        "audit",
+        "tests",
+    }
     assert {name for name in visible if not name.startswith(".")} == expected
 
 
 def test_each_folder_on_the_path_holds_one_package() -> None:
     for folder in ("proxy", "policies", "agents", "audit"):
-        packages = [path.name for path in (ROOT / folder).iterdir() if path.is_dir() and path.name != "__pycache__"]
+        packages = [
+            path.name for path in (ROOT / folder).iterdir() if path.is_dir() and path.name != "__pycache__"
+        ]
         assert packages == [f"trionyx_{folder}"]
 
 
 def test_no_file_names_a_registry_or_a_machine() -> None:
-    hosts = [r"pypi\.org", r"pythonhosted\.", r"registry\.npm", r"proxy\.golang", r"deb\.debian", r"crates\.io"]
+    hosts = [
+        r"pypi\.org",
+        r"pythonhosted\.",
+        r"registry\.npm",
+        r"proxy\.golang",
+        r"deb\.debian",
+        r"crates\.io",
+    ]
     pattern = re.compile("|".join(f"(?:{host})" for host in hosts) + r"|(?:^|[^\w.])/(?:work|farm)/")
     found = []
     for path in tracked():

@@ -1,6 +1,6 @@
 """The alternative that the latency benchmark compares with: a relay on the same SDK that checks and records nothing.
 
-    python tests/benchmarks/bare_relay.py COMMAND [ARGUMENT …]
+python tests/benchmarks/bare_relay.py COMMAND [ARGUMENT …]
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/latency.py [--calls 1000] [--round 50] [--engine wasm]
 
-Each path has its own client, its own tool server and the same 1 KB call. Calls alternate between the paths in rounds, so that
-a busy machine is busy for all of them. Prints p50, p95, ratios, and the proxy's budget per stage. Every proxied call is
-decided by the shipped policy and durably recorded twice.
+Each path has its own client, its own tool server and the same 1 KB call. Calls alternate between the paths in
+rounds, so that a busy machine is busy for all of them. Prints p50, p95, ratios, and the proxy's budget per stage.
+Every proxied call is decided by the shipped policy's rules and durably recorded twice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ class Client:
         self._id = 0
         self.request(
             "initialize",
-            {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}},
+            {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "bench", "version": "1"},
+            },
         )
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
@@ -75,7 +79,9 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--calls", type=int, default=1_000)
     parser.add_argument("--round", type=int, default=50)
     parser.add_argument("--engine", choices=("wasm", "opa"), default="wasm")

@@ -7,6 +7,7 @@ the one first seen in this run. Anything else cannot be called, and is not offer
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +18,8 @@ from trionyx_policies.decision import Obligation
 from trionyx_proxy.arguments import ARGUMENTS, JSON, Limits, canonical, check
 from trionyx_proxy.catalog import Catalog, ToolEntry
 from trionyx_proxy.core.request import CallId, Rejection, RejectionCode, Request, Tool
-from trionyx_proxy.errors import ArgumentError
-from trionyx_proxy.facts import call_facts
+from trionyx_proxy.errors import ArgumentError, UpstreamError
+from trionyx_proxy.facts import compute
 from trionyx_proxy.pep.delivery import offered_descriptor
 from trionyx_proxy.schema import PinnedSchema, descriptor_digest
 
@@ -37,6 +38,7 @@ class Pin:
         entry: what the catalog says of its arguments and sinks.
         schema: its input schema, as pinned.
         offered: the descriptor the agent is shown.
+
     """
 
     tool: Tool
@@ -79,18 +81,17 @@ class Admission:
             server: the upstream's alias.
             section: the catalog section that classifies its tools.
             listed: raw descriptors, strict-parsed.
+
         """
         withheld: list[Withheld] = []
         found: dict[str, Pin] = {}
+        names = Counter(name for tool in listed if isinstance(name := tool.get("name"), str))
         for descriptor in listed:
             name = descriptor.get("name")
             if not isinstance(name, str) or not name or not set(name) <= NAME_CHARS:
                 withheld.append(Withheld(server, "", "name"))
                 continue
-            outcome = self._pin_one(server, section, name, descriptor)
-            if outcome in found.values() or (isinstance(outcome, Pin) and outcome.tool.id in found):
-                outcome = "listed_twice"
-                found.pop(f"{server}__{name}", None)
+            outcome = "listed_twice" if names[name] > 1 else self._pin_one(server, section, name, descriptor)
             if isinstance(outcome, Pin):
                 found[outcome.tool.id] = outcome
             else:
@@ -108,13 +109,13 @@ class Admission:
         if entry is None:
             return "not_in_catalog"
         try:
-            digest = descriptor_digest(descriptor)
+            digest = descriptor_digest(dict(descriptor))
             schema = PinnedSchema.pin(descriptor.get("inputSchema"))
-        except ArgumentError as error:
-            return error.code
+        except (ArgumentError, UpstreamError) as error:
+            return str(error)
         if self._digests.setdefault(tool_id, digest) != digest:
             return "descriptor_changed"
-        tool = Tool(tool_id, server, section, name, entry.effect, entry.result, digest)
+        tool = Tool(tool_id, server, section, name, entry.effect, entry.output, digest)
         return Pin(tool, entry, schema, offered_descriptor(descriptor, name=tool_id))
 
     def reload(self, catalog: Catalog) -> Mapping[str, str]:
@@ -127,7 +128,7 @@ class Admission:
                 del self._pins[tool_id]
                 dropped[tool_id] = "not_in_catalog"
             else:
-                tool = replace(pin.tool, effect=entry.effect, output=entry.result)
+                tool = replace(pin.tool, effect=entry.effect, output=entry.output)
                 self._pins[tool_id] = replace(pin, tool=tool, entry=entry)
         return dropped
 
@@ -138,6 +139,7 @@ class Admission:
             params: strict-parsed `params` of the request.
             call: identity minted for this call.
             at_ms: arrival, Unix milliseconds.
+
         """
         given = dict(params or {})
         name = given.get("name")
@@ -170,7 +172,7 @@ class Admission:
         form = canonical(checked)
         if len(form) > self._limits.max_bytes:
             raise ArgumentError("too_large", "", "too many bytes")
-        facts = call_facts(checked, pin.entry, self._catalog)
+        facts = compute(checked, pin.entry)
         return Request(
             call=call,
             tool=pin.tool,
@@ -186,6 +188,7 @@ class Admission:
 
         Raises:
             ArgumentError: a pointer names nothing, or the outcome does not fit the pinned schema.
+
         """
         pin = self._pins.get(request.tool.id)
         if pin is None:

@@ -40,10 +40,13 @@ def clean_result(received: Mapping[str, Any], *, call: str, max_bytes: int) -> R
         max_bytes: limit on the canonical result.
 
     Source: MCP 2026-07-28, server/tools, `CallToolResult`.
+
     """
     garbage = Failure(FailureKind.GARBAGE, "the tool's answer is not a tool result", sent=True)
     if received.get("resultType", "complete") != "complete":
-        return Failure(FailureKind.GARBAGE, "the tool asked for further input, which is not admitted", sent=True)
+        return Failure(
+            FailureKind.GARBAGE, "the tool asked for further input, which is not admitted", sent=True
+        )
     content = received.get("content")
     is_error = received.get("isError", False)
     if not isinstance(content, list) or not isinstance(is_error, bool):
@@ -52,7 +55,9 @@ def clean_result(received: Mapping[str, Any], *, call: str, max_bytes: int) -> R
     for block in content:
         cleaned = _clean_block(block)
         if cleaned is None:
-            return Failure(FailureKind.GARBAGE, "the tool's answer holds content of an unknown type", sent=True)
+            return Failure(
+                FailureKind.GARBAGE, "the tool's answer holds content of an unknown type", sent=True
+            )
         blocks.append(cleaned)
     result: dict[str, Any] = {
         "_meta": {"trionyx/call": call},
@@ -70,7 +75,9 @@ def clean_result(received: Mapping[str, Any], *, call: str, max_bytes: int) -> R
         return garbage
     if len(body) > max_bytes:
         return Failure(
-            FailureKind.TOO_LARGE, f"the tool's answer is larger than the limit of {max_bytes} bytes", sent=True
+            FailureKind.TOO_LARGE,
+            f"the tool's answer is larger than the limit of {max_bytes} bytes",
+            sent=True,
         )
     return Result(ResultStatus.TOOL_ERROR if is_error else ResultStatus.OK, body)
 

@@ -8,7 +8,6 @@ Source: MCP 2025-11-25 (handshake era) and 2026-07-28 (an envelope on each reque
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 import time
@@ -57,6 +56,7 @@ class Downstream:
         admission: knows the offered tools.
         mint: makes call ids.
         max_in_flight: calls beyond this number are refused at once, and recorded.
+
     """
 
     def __init__(self, driver: Driver, admission: Admission, *, mint: MintCall, max_in_flight: int) -> None:
@@ -81,7 +81,9 @@ class Downstream:
         async def on_malformed(found: wire.Malformed) -> None:
             ending = await self._driver.call(
                 CallRejected(
-                    self._rejection(RejectionCode.MALFORMED, "", found.line, f"unreadable message: {found.code}")
+                    self._rejection(
+                        RejectionCode.MALFORMED, "", found.line, f"unreadable message: {found.code}"
+                    )
                 )
             )
             text = _first_reason(ending)
@@ -133,7 +135,11 @@ class Downstream:
             ending = await self._driver.call(CallRejected(outcome))
         elif self._driver.in_flight >= self._max_in_flight:
             rejection = self._rejection(
-                RejectionCode.OVERLOADED, outcome.tool.id, outcome.arguments, "too many calls are in flight", call
+                RejectionCode.OVERLOADED,
+                outcome.tool.id,
+                outcome.arguments,
+                "too many calls are in flight",
+                call,
             )
             ending = await self._driver.call(CallRejected(rejection))
         else:

@@ -48,7 +48,9 @@ from trionyx_proxy.pep.delivery import clean_result
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.upstream import OnProgress, Upstream
 
-CLOSED = Refusal((Reason("TRX-INTERNAL", "the proxy stopped after an internal error; nothing more is carried out"),))
+CLOSED = Refusal(
+    (Reason("TRX-INTERNAL", "the proxy stopped after an internal error; nothing more is carried out"),)
+)
 """Answer to everything after the core reported a defect."""
 
 
@@ -66,6 +68,7 @@ class Forwarding:
     Args:
         timeout_s: limit on one upstream call, seconds.
         max_result_bytes: limit on one canonical result.
+
     """
 
     timeout_s: float

@@ -19,6 +19,7 @@ class Recorder:
         log: the run's log; this process is its only writer.
         deadline_s: limit on one record's way to the disk, seconds. A record that becomes durable later is in the log,
             but nobody acts on it.
+
     """
 
     def __init__(self, log: Log, *, deadline_s: float) -> None:

@@ -1,18 +1,14 @@
 """A run being served: everything opened in the order in which it can fail, and closed in reverse.
 
-Nothing is offered to the agent before the policy is loaded, the log is owned and the opening record is durable.
+Nothing is offered to the agent before the policy is loaded, the log is owned, and the opening record is durable.
 It performs no call (`pep.driver`) and speaks no protocol (`pep.downstream`, `pep.upstream`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import time
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -26,25 +22,297 @@ from trionyx_policies.bundle import Bundle, load_bundle
 from trionyx_policies.errors import PolicyError
 from trionyx_policies.point import EngineSettings, PolicyPoint
 from trionyx_proxy.catalog import Catalog
-from trionyx_proxy.config import Config
-from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, RunState
+from trionyx_proxy.config import Config, resolve_command
+from trionyx_proxy.core.account import PolicyVersion, RunState
 from trionyx_proxy.core.event import PolicyReloaded
 from trionyx_proxy.core.evidence import resume
-from trionyx_proxy.core.label import Label
 from trionyx_proxy.core.request import CallId
 from trionyx_proxy.core.run import Run
-from trionyx_proxy.errors import StateError, TokenError
+from trionyx_proxy.errors import StateError
 from trionyx_proxy.pep import milestones, wire
 from trionyx_proxy.pep.admission import Admission
+from trionyx_proxy.pep.claimant import Claimant
 from trionyx_proxy.pep.downstream import Downstream
 from trionyx_proxy.pep.driver import Driver, Forwarding
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.upstream import Launch, Upstream
 from trionyx_proxy.state import RunStore
-from trionyx_proxy.token import mint_ulid, verify_token
+from trionyx_proxy.token import mint_ulid
 
 DRAIN_S = 5.0
-"""Time that open calls get to end in a record when the agent's side closes."""
+"""Time that open calls get to end in a record when the agent's side closes, seconds."""
 
 SAVE_EVERY_S = 0.2
-"""How long the state file may lag behind the log; the log is what a restart believes."""
+"""How long the state file may lag behind the log, seconds; the log is what a restart believes."""
+
+
+class Service:
+    """One run, opened: serve it once, reload its policy at any time, close it by leaving `open_service`."""
+
+    def __init__(
+        self,
+        config: Config,
+        claimant: Claimant,
+        *,
+        bundle: Bundle,
+        point: PolicyPoint,
+        log: Log,
+        store: RunStore,
+        state: RunState,
+    ) -> None:
+        self._config = config
+        self._claimant = claimant
+        self._bundle = bundle
+        self._log = log
+        self._store = store
+        self._resumed = state
+        self._out = structlog.get_logger("trionyx.service").bind(run=claimant.identity.run)
+        self._recorder = Recorder(log, deadline_s=config.audit.deadline_ms / 1_000)
+        self._admission = Admission(Catalog.from_data(bundle.data["trionyx"]))
+        self._sections = {upstream.alias: upstream.catalog for upstream in config.upstreams}
+        self._upstreams = {
+            upstream.alias: Upstream(
+                Launch(
+                    alias=upstream.alias,
+                    command=(str(resolve_command(upstream)), *upstream.command[1:]),
+                    env=upstream.env,
+                    cwd=None if upstream.cwd is None else str(upstream.cwd),
+                    start_timeout_s=upstream.start_timeout_ms / 1_000,
+                ),
+                on_listed=self._listed,
+            )
+            for upstream in config.upstreams
+        }
+        self.driver = Driver(
+            Run.resume(claimant.identity, claimant.prompt, _version(bundle), state),
+            point=point,
+            recorder=self._recorder,
+            upstreams=self._upstreams,
+            transform=self._admission.transform,
+            forwarding=Forwarding(
+                timeout_s=config.limits.call_timeout_ms / 1_000,
+                max_result_bytes=config.limits.max_result_bytes,
+            ),
+            on_stored=self._stored,
+        )
+        self._point = point
+        self._saved_seq = -1
+        self._unsaved_seq = -1
+
+    async def begin(self, *, is_new: bool) -> None:
+        """Record that this process takes the run, and close the calls that an earlier one left in doubt.
+
+        Raises:
+            StateError: a record is not known to be durable.
+
+        """
+        run, engine = self.driver.run, self._config.policy.engine
+        if is_new:
+            await self._record(
+                "run.open",
+                milestones.run_open(
+                    run.identity,
+                    run.prompt,
+                    floor=self._claimant.floor,
+                    label=run.label,
+                    policy=run.policy,
+                    engine=engine,
+                ),
+            )
+            return
+        for call in self._resumed.dangling:
+            await self._record("call.outcome", milestones.in_doubt(run.identity, call, run.label))
+        await self._record(
+            "run.resume",
+            milestones.run_resume(
+                run.identity,
+                label=run.label,
+                policy=run.policy,
+                engine=engine,
+                dangling=self._resumed.dangling,
+            ),
+        )
+
+    async def serve(self, source: wire.ByteSource, sink: wire.ByteSink) -> str:
+        """Serve the agent until its side closes or the process is told to stop; return which."""
+        reason = "agent closed"
+        async with anyio.create_task_group() as tasks:
+
+            async def obey(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+                nonlocal reason
+                with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                    task_status.started()
+                    async for number in signals:
+                        if number == signal.SIGHUP:
+                            await self.reload()
+                            continue
+                        reason = f"signal {signal.Signals(number).name}"
+                        tasks.cancel_scope.cancel()
+
+            await tasks.start(obey)
+            tasks.start_soon(self._save_regularly)
+            for upstream in self._upstreams.values():
+                tasks.start_soon(upstream.run)
+            for upstream in self._upstreams.values():
+                await upstream.settled.wait()
+            downstream = Downstream(
+                self.driver,
+                self._admission,
+                mint=lambda: CallId(mint_ulid()),
+                max_in_flight=self._config.limits.max_in_flight,
+            )
+            self._out.info("serving", tools=len(self._admission.pins))
+            try:
+                await downstream.serve(source, sink)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    if not await self.driver.drain(DRAIN_S):
+                        self._out.error("calls did not end in time", in_flight=self.driver.in_flight)
+            tasks.cancel_scope.cancel()
+        return reason
+
+    async def reload(self) -> bool:
+        """Put the bundle's present state in force, all of it or none; return whether a new one is in force."""
+        try:
+            bundle = await anyio.to_thread.run_sync(load_bundle, self._config.policy.bundle)
+            if bundle.digest == self._bundle.digest:
+                self._out.info("policy unchanged", revision=bundle.revision)
+                return False
+            if bundle.revision <= self._bundle.revision:
+                raise StateError(
+                    f"revision {bundle.revision} does not rise above {self._bundle.revision}, the one in force"
+                )
+            point = await PolicyPoint.start(bundle, engine_settings(self._config))
+        except (PolicyError, StateError) as error:
+            self._out.error("policy not reloaded", reason=str(error))
+            await self._recorder.store("policy.refused", milestones.policy_refused(_ascii(str(error))), {})
+            return False
+        body = milestones.policy_load(_version(bundle), self._config.policy.engine, "reload")
+        if await self._recorder.store("policy.load", body, {}) is None:
+            await point.aclose()
+            return False
+        dropped = self._admission.reload(Catalog.from_data(bundle.data["trionyx"]))
+        old, self._point, self._bundle = self._point, point, bundle
+        self.driver.reload(point, PolicyReloaded(bundle.revision, bundle.digest))
+        self._out.info("policy reloaded", revision=bundle.revision, dropped=sorted(dropped))
+        # Decisions under way at the old point end within the deadline, or are denied when it closes.
+        await anyio.sleep(self._config.policy.deadline_ms / 1_000)
+        await old.aclose()
+        return True
+
+    async def end(self, reason: str) -> None:
+        """Record that this process serves the run no longer, and close what `serve` used."""
+        run = self.driver.run
+        if not run.poisoned:
+            body = milestones.run_close(run.identity, run.usage, run.label, reason)
+            seq = await self._recorder.store("run.close", body, {})
+            if seq is not None:
+                self._stored(run, seq)
+        self._save()
+        await self._point.aclose()
+
+    async def _listed(self, upstream: Upstream, tools: list[dict[str, Any]]) -> None:
+        """Pin what an upstream lists, and record it before any of it is offered."""
+        section = self._sections[upstream.alias]
+        known = {tool: pin for tool, pin in self._admission.pins.items() if pin.tool.server == upstream.alias}
+        withheld = self._admission.pin(upstream.alias, section, tools)
+        pins = [pin for pin in self._admission.pins.values() if pin.tool.server == upstream.alias]
+        for tool in withheld:
+            self._out.warning("tool withheld", upstream=tool.server, tool=tool.name, reason=tool.reason)
+        if known and {pin.tool.id for pin in pins} == known.keys():
+            return  # the same tools came back with the same descriptors: nothing new to record
+        body = milestones.tools_offered(upstream.alias, pins, withheld)
+        if await self._recorder.store("tools.offered", body, {}) is None:
+            self._admission.pin(upstream.alias, section, [])
+
+    async def _record(self, type_: str, body: bytes) -> None:
+        seq = await self._recorder.store(type_, body, {})
+        if seq is None:
+            raise StateError("the log does not take the run's opening record")
+        self._unsaved_seq = seq
+
+    def _stored(self, run: Run, seq: int) -> None:
+        self._unsaved_seq = max(self._unsaved_seq, seq)
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await anyio.sleep(SAVE_EVERY_S)
+            self._save()
+
+    def _save(self) -> None:
+        """Copy label and counters to the state file; a copy that fails costs a slower restart, no more."""
+        if self._unsaved_seq == self._saved_seq:
+            return
+        run = self.driver.run
+        self._store.save(run.identity.run, self._unsaved_seq, run.label, _counters(run))
+        self._saved_seq = self._unsaved_seq
+
+
+@asynccontextmanager
+async def open_service(config: Config, claimant: Claimant, store: RunStore) -> AsyncIterator[Service]:
+    """Open the run's log and policy and rebuild its state; on leaving, close both whatever happened.
+
+    Raises:
+        BundleError, EngineError: the policy cannot be used.
+        AuditError: the log is damaged, owned by another process, or cannot be written.
+        StateError: the log is shorter than what the state file remembers.
+
+    """
+    bundle = await anyio.to_thread.run_sync(load_bundle, config.policy.bundle)
+    directory = config.audit.directory / claimant.identity.run
+    is_new = not directory.exists()
+    async with AsyncExitStack() as stack:
+        point = await PolicyPoint.start(bundle, engine_settings(config))
+        stack.push_async_callback(point.aclose)
+        log = Log.open(
+            directory,
+            signer=load_signer(config.audit.key),
+            origin=f"{config.audit.origin}/{claimant.identity.run}",
+        )
+        stack.push_async_callback(anyio.to_thread.run_sync, log.close)
+        past = () if is_new else ((record.type, record.body) for record in records(directory))
+        state = rebuilt(past, claimant, store, size=log.size)
+        service = Service(config, claimant, bundle=bundle, point=point, log=log, store=store, state=state)
+        await service.begin(is_new=is_new)
+        yield service
+
+
+def rebuilt(past: Any, claimant: Claimant, store: RunStore, *, size: int) -> RunState:
+    """Rebuild a run's state from its records, and join what the state file remembers of it.
+
+    Raises:
+        StateError: the state file remembers records that the log no longer has: the log was cut.
+
+    """
+    state = resume(past, claimant.floor)
+    remembered = store.load(claimant.identity.run)
+    if remembered is None:
+        return state
+    if remembered.seq >= size:
+        raise StateError(
+            f"the log has {size} records, but record {remembered.seq} was durable before: the log was cut"
+        )
+    return RunState(state.label.join(remembered.label), state.usage, state.dangling)
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """Return the policy engine's part of the configuration."""
+    policy = config.policy
+    return EngineSettings(
+        kind=policy.engine.value,
+        deadline_ms=policy.deadline_ms,
+        memory_mb=policy.memory_mb,
+        opa_command=policy.opa_command,
+    )
+
+
+def _version(bundle: Bundle) -> PolicyVersion:
+    return PolicyVersion(bundle.revision, bundle.digest)
+
+
+def _counters(run: Run) -> Mapping[str, int]:
+    return {"calls": run.usage.calls, "denied": run.usage.denied}
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()[:1_000]

@@ -20,12 +20,12 @@ import anyio
 import anyio.abc
 import mcp_types
 import structlog
-from mcp.shared.dispatcher import CallOptions
+from mcp.shared.dispatcher import CallOptions, ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
-from trionyx_proxy.arguments import Limits
+from trionyx_proxy.arguments import LINE, Limits
 from trionyx_proxy.core.request import Failure, FailureKind
 from trionyx_proxy.errors import UpstreamError
 from trionyx_proxy.pep import wire
@@ -56,6 +56,7 @@ class Launch:
         env: the child's whole environment.
         cwd: working directory, or None for ours.
         start_timeout_s: limit on handshake plus listing, seconds.
+
     """
 
     alias: str
@@ -83,7 +84,7 @@ class Upstream:
     a Failure at once; it is never sent again, since its effect may have happened.
     """
 
-    def __init__(self, launch: Launch, *, limits: Limits, on_listed: OnListed) -> None:
+    def __init__(self, launch: Launch, *, on_listed: OnListed, limits: Limits = LINE) -> None:
         self.alias = launch.alias
         self._launch = launch
         self._limits = limits
@@ -230,6 +231,7 @@ class Upstream:
             arguments: canonical JSON object, sent byte for byte.
             timeout_s: limit on the whole exchange, seconds.
             on_progress: receives progress and total; an upstream's progress text is never passed on.
+
         """
         connection = self._connection
         if connection is None or not connection.is_ready:
@@ -243,18 +245,23 @@ class Upstream:
         try:
             return await connection.dispatcher.send_raw_request("tools/call", params, options)
         except MCPError as error:
+            # A server may use these codes for errors of its own: that costs it a wrong word in a record, no more.
             match error.error.code:
                 case mcp_types.REQUEST_TIMEOUT:
                     return Failure(FailureKind.TIMEOUT, "the tool did not answer in time", sent=True)
                 case mcp_types.PARSE_ERROR:
                     return Failure(FailureKind.GARBAGE, "the tool's answer is not well-formed", sent=True)
                 case mcp_types.CONNECTION_CLOSED if connection.garbage:
-                    return Failure(FailureKind.GARBAGE, "the tool's server sent a malformed message", sent=True)
-                case mcp_types.CONNECTION_CLOSED:
+                    return Failure(
+                        FailureKind.GARBAGE, "the tool's server sent a malformed message", sent=True
+                    )
+                case mcp_types.CONNECTION_CLOSED if error.error.message == "Connection closed":
                     return Failure(FailureKind.CRASHED, "the tool's server ended during the call", sent=True)
                 case _:
                     # The error's own text is an upstream's words and is not repeated.
-                    return Failure(FailureKind.PROTOCOL_ERROR, "the tool's server refused the call", sent=True)
+                    return Failure(
+                        FailureKind.PROTOCOL_ERROR, "the tool's server refused the call", sent=True
+                    )
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return Failure(FailureKind.CRASHED, "the tool's server ended during the call", sent=True)
 
@@ -294,7 +301,7 @@ class Upstream:
             self._log.info("upstream stderr", text=_printable(line.decode("utf-8", "replace")))
 
 
-def _numbers_only(deliver: OnProgress) -> Callable[[float, float | None, str | None], Awaitable[None]]:
+def _numbers_only(deliver: OnProgress) -> ProgressFnT:
     async def forward(progress: float, total: float | None, message: str | None) -> None:
         await deliver(progress, total)
 

@@ -46,6 +46,7 @@ class Malformed:
         line: the bytes as received, without the line feed, cut to the line limit.
         code: machine name of the first thing wrong.
         request_id: the id a lenient reader finds, only good for addressing an error reply.
+
     """
 
     line: bytes
@@ -105,6 +106,7 @@ def decode(line: bytes, limits: Limits) -> JSONRPCMessage | Malformed:
     Args:
         line: without its line feed.
         limits: bounds on bytes, depth, nodes, strings and keys of the whole message.
+
     """
     try:
         value = parse(line, limits)

@@ -68,7 +68,12 @@ def journal(entry: dict[str, Any]) -> None:
 
 def descriptors() -> list[dict[str, Any]]:
     listed = [
-        {"name": name, "description": f"Test tool {name}.", "inputSchema": schema, "annotations": {"readOnlyHint": True}}
+        {
+            "name": name,
+            "description": f"Test tool {name}.",
+            "inputSchema": schema,
+            "annotations": {"readOnlyHint": True},
+        }
         for name, schema in TOOLS.items()
     ]
     if os.environ.get("TOOL_MODE") == "drift":
@@ -99,7 +104,10 @@ def call(request: Any, name: str, arguments: dict[str, Any], meta: dict[str, Any
         case "hang":
             return None
         case "garbage":
-            write_raw(b'{"jsonrpc":"2.0","id":%s,"result":{"content":[],"content":[]}}\n' % json.dumps(request).encode())
+            write_raw(
+                b'{"jsonrpc":"2.0","id":%s,"result":{"content":[],"content":[]}}\n'
+                % json.dumps(request).encode()
+            )
             return None
         case "binary_garbage":
             write_raw(b"\xff\xfe\x00 not json at all\n")
@@ -152,7 +160,9 @@ def handle(message: dict[str, Any]) -> None:
     elif method == "tools/call":
         if params["name"] == "rpc_error":
             journal({"tool": "rpc_error", "arguments": {}})
-            write({"jsonrpc": "2.0", "id": request, "error": {"code": -32000, "message": "canary in rpc error"}})
+            write(
+                {"jsonrpc": "2.0", "id": request, "error": {"code": -32000, "message": "canary in rpc error"}}
+            )
             return
         result = call(request, params["name"], params.get("arguments", {}), params.get("_meta") or {})
     else:

@@ -1,0 +1,189 @@
+"""`trionyx-proxy`: set up, check, serve, mint. Parses, calls, prints; decides nothing.
+
+Exit codes: 0 done · 2 usage, configuration, key, token or policy cannot be used · 4 the log or the run's state
+cannot be used. Standard output belongs to the protocol (`serve`) or to the answer (`mint`); everything else goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import orjson
+import structlog
+
+from trionyx_audit.errors import AuditError, KeyMaterialError
+from trionyx_policies.errors import PolicyError
+from trionyx_proxy.config import Config, check_files, load
+from trionyx_proxy.errors import ConfigError, Problem, StateError, TokenError
+from trionyx_proxy.launcher import mint_run
+from trionyx_proxy.pep.claimant import TOKEN_VARIABLE, claim
+from trionyx_proxy.pep.service import open_service
+from trionyx_proxy.pep.wire import claim_stdio
+from trionyx_proxy.state import RunStore
+from trionyx_proxy.workplace import create
+
+LEVEL_VARIABLE = "TRIONYX_LOG_LEVEL"
+"""Environment variable with the least severity of the operator's log: debug, info (default), warning, error."""
+
+DONE, UNUSABLE, UNREADABLE = 0, 2, 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        return _fail(UNUSABLE, *(str(problem) for problem in error.problems))
+    except PolicyError as error:
+        return _fail(UNUSABLE, *(f"policy: {line}" for line in str(error).splitlines()))
+    except KeyMaterialError as error:
+        return _fail(UNUSABLE, str(error))
+    except TokenError as error:
+        return _fail(UNUSABLE, f"run token: {error}")
+    except AuditError as error:
+        return _fail(UNREADABLE, f"audit log: {error}")
+    except StateError as error:
+        return _fail(UNREADABLE, f"run state: {error}")
+
+
+def _fail(code: int, *messages: str) -> int:
+    for message in messages:
+        print(f"trionyx-proxy: {message}", file=sys.stderr)
+    return code
+
+
+def _init(options: argparse.Namespace) -> int:
+    config = create(options.directory, origin=options.origin)
+    print(f"wrote {config}; name your tool servers in it, then: trionyx-proxy check --config {config}")
+    return DONE
+
+
+def _check(options: argparse.Namespace) -> int:
+    from trionyx_policies.bundle import load_bundle
+
+    config = _load(options.config)
+    bundle = load_bundle(config.policy.bundle)
+    print(
+        f"{options.config}: {len(config.upstreams)} tool servers, engine {config.policy.engine}, "
+        f"policy revision {bundle.revision} ({bundle.digest[:12]}), no problems"
+    )
+    return DONE
+
+
+def _serve(options: argparse.Namespace) -> int:
+    _log_to_stderr(os.environ.get(LEVEL_VARIABLE, "info"))
+    config = _load(options.config)
+    # The token must not be seen by anything this process starts, nor by its own crash report.
+    token = os.environ.pop(TOKEN_VARIABLE, None)
+
+    async def serve() -> None:
+        store = RunStore.open(config.state_directory)
+        claimant = claim(config, store, token)
+        async with open_service(config, claimant, store) as service:
+            source, sink = await claim_stdio()
+            reason = await service.serve(source, sink)
+            await service.end(reason)
+
+    anyio.run(serve)
+    return DONE
+
+
+def _mint(options: argparse.Namespace) -> int:
+    config = _load(options.config)
+    prompt = sys.stdin.read() if options.prompt_file == "-" else _read(Path(options.prompt_file))
+    minted = mint_run(
+        config,
+        RunStore.open(config.state_directory),
+        agent=options.agent,
+        user=options.user,
+        tenant=options.tenant,
+        ttl_s=options.ttl,
+        prompt=prompt,
+    )
+    line = orjson.dumps(
+        {
+            "run": minted.run,
+            "token": minted.token,
+            "env": {TOKEN_VARIABLE: minted.token},
+            "expires": minted.expires,
+        }
+    )
+    print(line.decode())
+    return DONE
+
+
+def _load(path: Path) -> Config:
+    """Read and check a configuration; nothing is started if anything in it is wrong."""
+    config = load(_read(path), base=path.resolve().parent)
+    problems = check_files(config)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError((Problem(str(path), (error.strerror or "cannot be read").lower()),)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError((Problem(str(path), "not utf-8 text"),)) from error
+
+
+def _log_to_stderr(level: str) -> None:
+    """Send the operator's log to standard error, one JSON object a line."""
+    least = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event).decode()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # The SDK reports through the standard library; its messages may hold received values, its warnings do not matter.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trionyx-proxy", description="The tool-call firewall for AI agents."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    init = commands.add_parser("init", help="write a working directory: configuration and keys")
+    init.add_argument("directory", type=Path, metavar="DIR")
+    init.add_argument("--origin", default="localhost/trionyx", help="name of the logs, a schema-less URL")
+    init.set_defaults(command=_init)
+
+    check = commands.add_parser("check", help="check a configuration and its policy, start nothing")
+    check.set_defaults(command=_check)
+    serve = commands.add_parser("serve", help="serve MCP on standard input and output")
+    serve.set_defaults(command=_serve)
+    mint = commands.add_parser("mint", help="mint a run: register its prompt, print its token")
+    mint.set_defaults(command=_mint)
+    for command in (check, serve, mint):
+        command.add_argument("--config", type=Path, required=True, metavar="FILE")
+    mint.add_argument("--agent", required=True, metavar="NAME")
+    mint.add_argument("--user", required=True, metavar="USER")
+    mint.add_argument("--tenant", default="", metavar="TENANT")
+    mint.add_argument("--ttl", type=int, default=86_400, metavar="SECONDS")
+    mint.add_argument("--prompt-file", required=True, metavar="FILE", help="the trusted prompt, - for stdin")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
