@@ -517,8 +517,7 @@ def test_a_line_of_ten_gigabytes_is_not_read(ten: Path, trusted: TrustedKey) -> 
         file.write(b'{"r":{')
     os.truncate(ten / SEGMENT, 10 * 2**30)  # a sparse file: zeros to the end
     with (ten / SEGMENT).open("r+b") as file:
-        file.seek(10**6, os.SEEK_CUR)
-        file.seek((ten / SEGMENT).stat().st_size // 1024)
+        file.seek(10**6)  # not zeros to the end, which would be a crash's tail
         file.write(b"x")
     assert violation(verify(ten, trusted, quick=True)).detail == "a line is longer than 65535 bytes"
 
