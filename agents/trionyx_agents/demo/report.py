@@ -111,8 +111,7 @@ def _lines(outcome: Outcome, kept: str) -> Iterator[str]:
     for deed in DEEDS:
         if deed.theft and (told := outcome.told(deed)):
             yield f"  it {deed.title}:"
-            for line in printable(told).splitlines():
-                yield from textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="    ")
+            yield from _hanging(told, "    ")
     yield ""
     yield f"The log of run {outcome.behind.run}, verified with the public key alone:"
     yield from _check(outcome.intact)
@@ -145,9 +144,21 @@ def _prose(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 
+def _hanging(text: str, mark: str) -> Iterator[str]:
+    for line in printable(text).splitlines():
+        indent = mark + " " * (len(line) - len(line.lstrip()))
+        yield from textwrap.wrap(
+            line.strip(),
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False,
+        )
+
+
 def _check(check: Check) -> Iterator[str]:
     for line in check.lines:
-        yield from textwrap.wrap(printable(line), WIDTH, initial_indent="  │ ", subsequent_indent="  │   ")
+        yield from _hanging(line, "  │ ")
     yield f"  exit code {check.code}"
 
 
