@@ -187,7 +187,7 @@ INSTANCES = st.recursive(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(SCHEMAS, st.dictionaries(st.sampled_from(["a", "b", "c"]), INSTANCES, max_size=2))
 def test_whatever_passes_fits_the_announced_schema(schema: Any, value: Any) -> None:
     if accepts(copy.deepcopy(schema), value):
