@@ -59,7 +59,7 @@ deny contains {"id": "EGR-003"} if {
 #   remedy: Use an https address.
 deny contains {"id": "EGR-004"} if {
 	some url in input.facts.urls
-	url.scheme != "https"
+	not url.scheme in {"https", ""} # a bare host has none
 	not loopback_allowed(url)
 }
 
@@ -143,6 +143,7 @@ deny contains {"id": "EGR-009"} if {
 #   remedy: Use the usual port.
 deny contains {"id": "EGR-010"} if {
 	some url in input.facts.urls
+	url.scheme != ""
 	not url.port in data.trionyx.egress.ports
 	not loopback_allowed(url)
 }

@@ -28,6 +28,8 @@ test_a_private_host_is_denied if {
 
 test_plain_http_is_denied if denied(testing.fetch({"scheme": "http"})) == {"EGR-004"}
 
+test_a_bare_host_has_neither_scheme_nor_port if denied(testing.fetch({"scheme": "", "port": 0})) == set()
+
 test_other_schemes_are_denied if denied(testing.fetch({"scheme": "file"})) == {"EGR-004"}
 
 test_loopback_is_denied_unless_the_data_allows_it if {

@@ -14,6 +14,9 @@ import data.trionyx.lib.places
 
 pack := "flow"
 
+# Effects that reach the people whom the call names; a read that selects by an address reaches nobody.
+reaching := {"egress", "fetch", "money", "book", "authz"}
+
 # METADATA
 # title: The run has read untrusted text, and this effect must not follow from it
 # custom:
@@ -49,6 +52,7 @@ deny contains {"id": "FLOW-002"} if {
 #   owner: security
 #   remedy: Send to recipients that are cleared for this level, or use a run that has not read such data.
 deny contains {"id": "FLOW-003"} if {
+	input.tool.effect in reaching
 	some recipient in input.facts.recipients
 	labels.level_exceeds(destinations.recipient_clearance(recipient))
 }
@@ -73,10 +77,10 @@ deny contains {"id": "FLOW-004"} if {
 #   owner: security
 #   remedy: Write to a private place, or write there from a run that has read neither secrets nor untrusted text.
 deny contains {"id": "FLOW-005"} if {
-	input.tool.effect in {"local", "destroy"}
+	not input.tool.effect in {"read", "fetch"}
 	some path in input.facts.paths
 	some zone in data.trionyx.paths[input.tool.catalog].zones
-	places.below(path.path, zone.prefix)
+	places.touches(path.path, zone.prefix)
 	exceeds(zone.write)
 }
 
@@ -102,6 +106,7 @@ deny contains {"id": "FLOW-006"} if {
 #   owner: security
 #   remedy: Send only to people who may read the data that this run has read.
 deny contains {"id": "FLOW-007"} if {
+	input.tool.effect in reaching
 	labels.restricted
 	some recipient in input.facts.recipients
 	not recipient.address in input.label.readers

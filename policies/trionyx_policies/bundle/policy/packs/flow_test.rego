@@ -129,3 +129,8 @@ test_a_recipient_who_is_no_reader_is_denied if {
 test_an_irreversible_effect_is_asked_for if asked(effect("destroy")) == {"FLOW-020"}
 
 test_reading_is_not_asked_for if asked(effect("read")) == set()
+
+test_selecting_by_an_address_reaches_nobody if {
+	selecting := object.union(testing.send(["drop@evil.example"], {"label": testing.secret}), {"tool": {"effect": "read"}})
+	denied(selecting) == set()
+}

@@ -62,7 +62,7 @@ deny contains {"id": "PATH-003"} if {
 label contains {"id": "PATH-100", "label": zone.label} if {
 	some path in input.facts.paths
 	some zone in area.zones
-	places.below(path.path, zone.prefix)
+	places.touches(path.path, zone.prefix)
 }
 
 rooted(path) if {

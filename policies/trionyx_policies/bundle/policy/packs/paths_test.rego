@@ -41,6 +41,16 @@ test_a_zone_labels_what_is_read_there if {
 	labels(testing.touch("read", {"path": "/work/secrets/key"})) == {{"id": "PATH-100", "label": testing.secret}}
 }
 
+test_a_zone_is_met_however_a_file_system_spells_it if {
+	every path in ["/WORK/Secrets/key", "/work/ſecrets/key", "/work/secrets"] {
+		labels(testing.touch("read", {"path": path})) != set()
+	}
+}
+
+test_letters_beyond_ascii_below_plain_folders_carry_no_label if {
+	labels(testing.touch("read", {"path": "/work/notes/é"})) == set()
+}
+
 test_other_places_carry_no_label if labels(testing.touch("read", {"path": "/work/notes/a"})) == set()
 
 test_the_whole_tree_can_be_a_root if {
