@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from importlib.resources import files
 
+import jsonschema_rs
 import orjson
 import pytest
 import rfc8785
@@ -64,6 +66,15 @@ def test_the_document_of_a_call() -> None:
         "approvals": [],
         "time": {"ms": AT_MS, "hour": 1, "weekday": 5},
     }  # fmt: skip
+
+
+def test_the_document_fits_the_schema_that_the_policies_ship() -> None:
+    schema = json.loads(files("trionyx_policies").joinpath("bundle/schemas/input.json").read_bytes())
+    facts = b'{"invalid":[],"paths":[],"recipients":[],"text":[],"urls":[]}'
+    for label in (BOTTOM, TOP, READ.output):
+        asked = replace(request("a"), facts=facts)
+        data = policy_input(IDENTITY, PROMPT, label, History(7, 1, 2, {"egress": 1}, 3), asked)
+        jsonschema_rs.validator_for(schema).validate(json.loads(data))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from trionyx_testing.calls import (
     CANCELLED,
     CRASHED,
     DENY,
+    FILE,
     IDENTITY,
     OK,
     PROMPT,
@@ -181,7 +182,7 @@ def walk(world: World, check: Callable[[Node], None]) -> tuple[int, int]:
         return (
             number(rest),
             number(node.witness),
-            *(number(replace(call, document=b"")) for call in run.open),
+            *(number(call) for call in run.open),
         )
 
     start = Node(new_run(), Witness(), world.calls, world.reloads, world.crashes)
@@ -212,27 +213,58 @@ def check_state(node: Node) -> None:
         assert node.run.open == (), "C6 nothing stays open that awaits nothing"
 
 
-def report(capsys: pytest.CaptureFixture[str], record: Callable[[str, object], None], text: str) -> None:
-    record("reachable_states", text)
+EVERYTHING = (ALLOW, DENY, ASK, TRANSFORM, replace(ALLOW, labels=(SECRET.encode(),)))
+A, B, C = request("a", READ), request("b", SEND), request("c", FILE)
+"""A read that raises the label, a call that may then no longer go out, and one in between."""
+
+LOG_ONLY = World((A, B, C), (ALLOW,), withdrawals=False, failures=False, tool_errors=False, repeats=False)
+
+FAST = {
+    "one call, everything": World((A,), EVERYTHING, reloads=1, crashes=1),
+    "two calls, withdrawals": World((A, B), (ALLOW, DENY), tool_errors=False),
+    "two calls, reload": World((A, B), (ALLOW,), reloads=1, withdrawals=False, tool_errors=False),
+}
+SLOW = {
+    "two calls, everything at once": World(
+        (A, B), (ALLOW, DENY, TRANSFORM), reloads=1, crashes=1, repeats=False
+    ),
+    "three calls, failures": replace(LOG_ONLY, decisions=(ALLOW, DENY), failures=True),
+    "three calls, withdrawals": replace(LOG_ONLY, withdrawals=True),
+    "three calls, reload": replace(LOG_ONLY, reloads=1),
+}
+
+
+def check_walk(
+    name: str, world: World, capsys: pytest.CaptureFixture[str], record: Callable[[str, object], None]
+) -> None:
+    states, edges = walk(world, check_state)
+    record("reachable_states", states)
     with capsys.disabled():
-        print(f"\n{text}")
-
-
-EVERYTHING = (ALLOW, DENY, ASK, TRANSFORM)
-RAISES = replace(ALLOW, labels=(SECRET.encode(),))
+        print(f"\n{name}: {states:,} reachable states, {edges:,} edges")
+    assert states > 300, "a walk that stops early shows nothing"
 
 
 @pytest.mark.guarantee("G01")
 @pytest.mark.guarantee("G02")
+@pytest.mark.guarantee("G06")
 @pytest.mark.guarantee("G07")
 @pytest.mark.guarantee("G08")
 @pytest.mark.guarantee("G09")
-def test_two_concurrent_calls_keep_every_property_in_every_reachable_state(
-    capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
+@pytest.mark.guarantee("G24")
+@pytest.mark.parametrize("name", FAST)
+def test_every_reachable_state_keeps_every_property(
+    name: str, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
 ) -> None:
-    """A read that raises the label beside a call that may no longer go out then; reload, failure, withdrawal, crash."""
-    world = World(
-        (request("a", READ), request("b", SEND)), (ALLOW, DENY), reloads=1, crashes=1, tool_errors=False
-    )
-    states, edges = walk(world, check_state)
-    report(capsys, record_property, f"two calls: {states:,} states, {edges:,} edges")
+    """In each state the log may fail and the process may die; what else may happen is in the name."""
+    check_walk(name, FAST[name], capsys, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.guarantee("G01")
+@pytest.mark.guarantee("G07")
+@pytest.mark.parametrize("name", SLOW)
+def test_every_reachable_state_of_larger_worlds_keeps_every_property(
+    name: str, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
+) -> None:
+    """As above, with three calls at once, or with two and everything that can happen to them."""
+    check_walk(name, SLOW[name], capsys, record_property)

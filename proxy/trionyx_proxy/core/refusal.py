@@ -23,18 +23,16 @@ def reasons(call: OpenCall, rule: HostRule | None) -> tuple[Reason, ...]:
         call: the call that is refused.
         rule: the host rule of the lifecycle row, if it names one.
     """
-    match rule, call.subject:
-        case None, Rejection(code=code, detail=detail):
-            return (_detailed(REJECTION_RULES[code], detail),)
-        case None, _:
-            return call.verdict.reasons if call.verdict else (HOST_REASONS[HostRule.DEFAULT],)
-        case HostRule.ASK, _:
-            return (HOST_REASONS[HostRule.ASK], *(call.verdict.reasons if call.verdict else ()))
-        case HostRule.UPSTREAM, _ if call.failure is not None:
-            remedy = _IN_DOUBT if call.failure.sent else _NOT_SENT
-            return (replace(_detailed(HostRule.UPSTREAM, call.failure.detail), remedy=remedy),)
-        case named, _:
-            return (HOST_REASONS[named],)
+    if rule is None:
+        if isinstance(call.subject, Rejection):
+            return (_detailed(REJECTION_RULES[call.subject.code], call.subject.detail),)
+        return call.verdict.reasons if call.verdict else (HOST_REASONS[HostRule.DEFAULT],)
+    if rule is HostRule.ASK and call.verdict is not None:
+        return (HOST_REASONS[rule], *call.verdict.reasons)
+    if rule is HostRule.UPSTREAM and call.failure is not None:
+        remedy = _IN_DOUBT if call.failure.sent else _NOT_SENT
+        return (replace(_detailed(rule, call.failure.detail), remedy=remedy),)
+    return (HOST_REASONS[rule],)
 
 
 def _detailed(rule: HostRule, detail: str) -> Reason:
