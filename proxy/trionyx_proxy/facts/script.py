@@ -25,12 +25,12 @@ def has_control(text: str) -> bool:
 
 def has_bidi(text: str) -> bool:
     """Whether a text holds characters that change its direction."""
-    return _BIDI.search(text) is not None
+    return not text.isascii() and _BIDI.search(text) is not None
 
 
 def has_invisible(text: str) -> bool:
     """Whether a text holds characters without a glyph: zero-width, tags, variation selectors, fillers."""
-    return _INVISIBLE.search(text) is not None
+    return not text.isascii() and _INVISIBLE.search(text) is not None
 
 
 def has_hidden(text: str) -> bool:
