@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -129,6 +130,7 @@ def verifies(public: Ed25519PublicKey, signature: bytes, message: bytes) -> bool
     return True
 
 
+@lru_cache(maxsize=256)
 def check_public_key(public: bytes) -> None:
     """Refuse public keys that are not canonical encodings of a point of large order.
 

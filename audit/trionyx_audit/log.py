@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ class Log:
         self.close()
 
     def _run(self) -> None:
-        batch: list[_Pending] = []
+        batch: deque[_Pending] = deque()
         try:
             due: int | None = None
             open_ = True
@@ -215,15 +216,14 @@ class Log:
                 batch, open_ = self._take(due)
                 if batch:
                     self._commit(batch)
-                batch = []
                 due = self._seal(due, closing=not open_)
         except BaseException as error:
             # Whatever it was, memory may now differ from the disk: nothing more is written from it.
             self._fail(batch, error)
 
-    def _take(self, due: int | None) -> tuple[list[_Pending], bool]:
+    def _take(self, due: int | None) -> tuple[deque[_Pending], bool]:
         """Wait for the first record or the next checkpoint, then take what is there; never waits for more."""
-        batch: list[_Pending] = []
+        batch: deque[_Pending] = deque()
         weight = 0
         timeout = None if due is None else max(0, due - self._clock.monotonic_ns()) / 1e9
         try:
@@ -239,9 +239,10 @@ class Log:
             return batch, True
         return batch, False
 
-    def _commit(self, batch: list[_Pending]) -> None:
+    def _commit(self, batch: deque[_Pending]) -> None:
         answers = self._appender.append([pending.entry for pending in batch])
-        for pending, answer in zip(batch, answers, strict=True):
+        for answer in answers:
+            pending = batch.popleft()
             if isinstance(answer, Receipt):
                 pending.future.set_result(answer)
             else:
@@ -260,7 +261,7 @@ class Log:
         self._appender.publish()
         return None
 
-    def _fail(self, batch: list[_Pending], error: BaseException) -> None:
+    def _fail(self, batch: deque[_Pending], error: BaseException) -> None:
         reason = str(error) if isinstance(error, StorageError) else f"internal error: {error}"
         message = f"the log has failed and takes no more records: {reason}"
         with self._gate:
@@ -273,8 +274,7 @@ class Log:
             if item is not None and item.future.set_running_or_notify_cancel():
                 batch.append(item)
         for pending in batch:
-            if not pending.future.done():
-                pending.future.set_exception(StorageError(message))
+            pending.future.set_exception(StorageError(message))
 
 
 def _opening_entries(size: int, head: Head) -> list[Entry]:

@@ -150,8 +150,8 @@ class _Verification:
     def run(self, heads: Sequence[tuple[str, Checkpoint]]) -> Verdict:
         for source, head in heads:
             self._expect(source, head)
-        self._expect_own_checkpoints()
         try:
+            self._expect_own_checkpoints()
             if self._scan():
                 self._finish()
         except OSError as error:
@@ -347,8 +347,6 @@ def _file_size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def _seconds_between(earlier: str, later: str) -> float:

@@ -45,7 +45,7 @@ def test_published_vectors_of_rfc_8785(go_module: Callable[[str, str, str], Path
         assert canonicalize(orjson.loads(path.read_bytes())) == expected, path.name
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(profiled)
 def test_on_the_profile_the_fast_encoder_is_rfc_8785(value: dict[str, JSON]) -> None:
     body = encode_body(value)

@@ -167,6 +167,28 @@ def test_remember_finds_a_cut_between_visits(
     assert run("verify", ten, "--key", key, "--remember", memory)[0] == 1, "the memory keeps the larger log"
 
 
+def test_remember_keeps_the_larger_of_two_checkpoints(run: Run, ten: Path, place: Path, key: Path) -> None:
+    memory = place / "memory"
+    assert run("verify", ten, "--key", key, "--remember", memory)[0] == 0
+    before = memory.read_bytes()
+    first, _, rest = (ten / "checkpoints.log").read_bytes().partition(b"\n")
+    (ten / "checkpoint").write_bytes(rest[: int(first)])
+    (ten / "checkpoints.log").write_bytes(first + b"\n" + rest[: int(first)])
+    code, out, _ = run("verify", ten, "--key", key, "--remember", memory)
+    assert (code, "SEALED     1 of 10 records by the log's own checkpoint, the rest within 0.0 s" in out) == (
+        0,
+        True,
+    )
+    assert memory.read_bytes() == before
+
+
+def test_the_report_of_payloads(run: Run, ten: Path, key: Path) -> None:
+    assert "PAYLOADS   6 of 6 present, none opened" in run("verify", ten, "--key", key, "--quick")[1]
+    shutil.rmtree(ten / "payload")
+    code, out, _ = run("verify", ten, "--key", key)
+    assert (code, "WARNING    record 1: payloads that are missing: 6" in out) == (3, True)
+
+
 def test_remember_keeps_nothing_it_did_not_verify(run: Run, ten: Path, place: Path, key: Path) -> None:
     memory = place / "memory"
     (ten / "checkpoint").unlink()

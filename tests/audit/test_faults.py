@@ -104,7 +104,7 @@ def test_no_fault_loses_an_acknowledged_record(
     tmp_path: Path, trusted: TrustedKey, call: str, fault: str
 ) -> None:
     struck = 0
-    for when in (1, 2, 3, 5, 8, 13, 21, 34):
+    for when in (1, 2, 5, 13, 34):
         directory = tmp_path / f"log-{when}"
         done = inject(directory, call, fault, when)
         acknowledged = numbers(done.stdout)
@@ -134,6 +134,6 @@ def test_a_killed_writer_loses_nothing_acknowledged(tmp_path: Path, trusted: Tru
 @pytest.mark.guarantee("G19")
 def test_writers_killed_at_random_lose_nothing_acknowledged(tmp_path: Path, trusted: TrustedKey) -> None:
     chance = random.Random(7)  # noqa: S311  # a reproducible choice of moments, no secret
-    for attempt in range(20):
+    for attempt in range(12):
         directory = tmp_path / f"log-{attempt}"
         check(directory, kill_after(directory, chance.randrange(1, 200)), trusted)

@@ -178,6 +178,10 @@ def test_damage_is_never_continued(crashed: Path, ten: Path, open_log: OpenLog) 
     with pytest.raises(StorageError, match="cannot be continued: record 4: the signature is not valid"):
         open_log(crashed)
     (crashed / SEGMENT).write_bytes(whole)
+    damage(crashed, body_offset(crashed, 4, b'"run"') + 8)
+    with pytest.raises(StorageError, match="record 4: the body is not valid json"):
+        open_log(crashed)
+    (crashed / SEGMENT).write_bytes(whole)
     damage(crashed, body_offset(crashed, 9, b'"s":"') + 6)
     with pytest.raises(StorageError, match="record 9: the signature is not valid"):
         open_log(crashed)
