@@ -118,13 +118,14 @@ class Catalog:
     def from_data(cls, data: JSON) -> Catalog:
         """Read `data.trionyx` of a bundle; never fails, closes instead."""
         clearances = _object(_object(data).get("clearances"))
-        domains = _object(clearances.get("domains"))
+        domains, hosts = clearances.get("domains"), clearances.get("hosts")
+        both = {**domains, **hosts} if isinstance(domains, dict) and isinstance(hosts, dict) else None
         return cls(
             _tools=_read_tools(_object(data)),
             _addresses=_Clearances.read(clearances.get("addresses")),
             _domains=_Clearances.read(domains),
             # A host without an entry of its own has the clearance of its domain.
-            _hosts=_Clearances.read({**domains, **_object(clearances.get("hosts"))}),
+            _hosts=_Clearances.read(both),
             _default=read_clearance(clearances.get("default")),
         )
 

@@ -220,6 +220,16 @@ def test_a_table_with_an_unreadable_entry_permits_nothing_through_it(
     assert level(Catalog.from_data(data), "mail", "send", {"to": ["jonas@corp.example"]}) == BOTTOM
 
 
+@pytest.mark.guarantee("G03")
+@pytest.mark.parametrize("missing", ["default", "domains", "addresses", "hosts"])
+def test_a_missing_table_permits_nothing_through_it(missing: str) -> None:
+    clearances = {name: table for name, table in DATA["clearances"].items() if name != missing}
+    catalog = Catalog.from_data({**DATA, "clearances": clearances})
+    mail = level(catalog, "mail", "send", {"to": ["x@unknown.example"]})
+    web = level(catalog, "web", "fetch", {"url": "https://unknown.example/"})
+    assert BOTTOM in (mail, web) and (missing in ("addresses", "hosts") or mail == web == BOTTOM)
+
+
 def test_listed_names_of_other_scripts_are_compared_in_ascii() -> None:
     data = copy.deepcopy(DATA)
     data["clearances"]["domains"]["Bücher.Example"] = BOTTOM.to_json()
