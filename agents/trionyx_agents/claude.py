@@ -6,19 +6,19 @@ way out.
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
-from anyio.abc import TaskStatus
 from claude_agent_sdk import (
     AssistantMessage,
     ClaudeSDKClient,
-    ClaudeSDKError,
     HookContext,
     HookInput,
     HookJSONOutput,
@@ -36,11 +36,11 @@ from trionyx_agents import profile, runtime_log
 from trionyx_agents.definition import Definition
 from trionyx_agents.errors import AgentError, LockdownError
 from trionyx_agents.events import Answered, Called, Ended, Event, Reason, Retried, Said, Started
+from trionyx_agents.interruption import Interruption
 from trionyx_agents.launcher import GATEWAY, Server
 
 START_TIMEOUT_S = profile.SERVER_START_TIMEOUT_MS / 1000 + 5
 POLL_S = 0.05
-INTERRUPT_GRACE_S = 5.0
 
 _REASONS: Mapping[str, Reason] = {
     "success": Reason.COMPLETED,
@@ -59,7 +59,6 @@ class Task:
         prompt: taken word for word: no file is read and no command run for anything in it.
         servers: normally the proxy alone.
         prefix: what the runtime puts before the definition's tool names.
-
     """
 
     definition: Definition
@@ -70,47 +69,18 @@ class Task:
 
 Emit = Callable[[Event], None]
 
+# What the SDK logs as an error it raises as well; without a handler it would be printed besides.
+logging.getLogger("claude_agent_sdk").addHandler(logging.NullHandler())
+
+
+class RuntimeFailedError(AgentError):
+    """The runtime or the SDK gave up."""
+
 
 class _ServerFailed(AgentError):
     def __init__(self, server: str, reason: str) -> None:
         super().__init__(reason)
         self.server = server
-
-
-class Interruption:
-    """Turns SIGINT and SIGTERM into an orderly end: ask the runtime to stop, then insist.
-
-    The first signal interrupts the model's turn, which withdraws its tool calls; a second one, or a runtime
-    that does not answer in time, ends the conversation at once.
-    """
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-        self.scope = anyio.CancelScope()
-        self.client: ClaudeSDKClient | None = None
-
-    async def watch(self, *, task_status: TaskStatus[None]) -> None:
-        """Wait for signals; returns after the second, or when the grace time is over."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async with anyio.create_task_group() as group:
-                async for received in signals:
-                    if self.signal is not None:
-                        break
-                    self.signal = received
-                    group.start_soon(self._interrupt)
-                self.scope.cancel()
-                group.cancel_scope.cancel()
-
-    async def _interrupt(self) -> None:
-        if self.client is not None:
-            with anyio.move_on_after(INTERRUPT_GRACE_S):
-                try:
-                    await self.client.interrupt()
-                    await anyio.sleep_forever()
-                except ClaudeSDKError:
-                    pass  # the signal reached the runtime too and has ended it: nothing left to interrupt
-        self.scope.cancel()
 
 
 async def run(
@@ -130,9 +100,12 @@ async def run(
     Raises:
         AgentError: the runtime or a server did not start.
         LockdownError: it came up with other tools than expected.
-
     """
     begun = time.monotonic()
+
+    def passed_ms() -> int:
+        return round((time.monotonic() - begun) * 1000)
+
     interruption = Interruption()
     ended: Ended | None = None
     failure: AgentError | None = None
@@ -141,8 +114,11 @@ async def run(
         with interruption.scope:
             try:
                 async with _locked_down(task, place, environment) as (client, tools):
-                    interruption.client = client
-                    ended = await _converse(client, task, tools, emit)
+                    interruption.interrupt = partial(_interrupt, client)
+                    try:
+                        ended = await _converse(client, task, tools, emit)
+                    except RuntimeFailedError as error:
+                        ended = Ended(Reason.ERROR, str(error), 0, passed_ms())
             except _ServerFailed as error:
                 # Only now, with the runtime gone, is its log complete.
                 words = runtime_log.last_words(place.home, error.server) or error.problems
@@ -153,9 +129,8 @@ async def run(
                 failure = error  # raised below, past the task group, which would wrap it
         group.cancel_scope.cancel()
     if interruption.signal is not None:
-        passed_ms = round((time.monotonic() - begun) * 1000)
         turns = ended.turns if ended else 0
-        return Ended(Reason.INTERRUPTED, interruption.signal.name, turns, passed_ms), interruption.signal
+        return Ended(Reason.INTERRUPTED, interruption.signal.name, turns, passed_ms()), interruption.signal
     if failure is not None:
         raise failure
     if ended is None:
@@ -213,11 +188,9 @@ async def _connected(
         )
     )
     try:
-        with profile.only_environment(environment):
+        with _sdk(), profile.only_environment(environment):
             await client.connect()
         yield client
-    except ClaudeSDKError as error:
-        raise AgentError(f"the agent runtime failed: {_one_line(str(error))}") from error
     finally:
         with anyio.CancelScope(shield=True):
             await client.disconnect()
@@ -247,7 +220,8 @@ async def _offered(client: ClaudeSDKClient) -> frozenset[str]:
     """Wait until every server is connected, and return the runtime's names of all their tools."""
     with anyio.move_on_after(START_TIMEOUT_S):
         while True:
-            servers = (await client.get_mcp_status())["mcpServers"]
+            with _sdk():
+                servers = (await client.get_mcp_status())["mcpServers"]
             if servers and all(server["status"] == "connected" for server in servers):
                 return frozenset(
                     f"mcp__{server['name']}__{tool['name']}"
@@ -264,8 +238,7 @@ async def _offered(client: ClaudeSDKClient) -> frozenset[str]:
 async def _converse(client: ClaudeSDKClient, task: Task, tools: frozenset[str], emit: Emit) -> Ended:
     called: dict[str, str] = {}
     checked = False
-    await client.query(task.prompt)
-    async for message in client.receive_response():
+    async for message in _messages(client, task.prompt):
         if isinstance(message, SystemMessage) and message.subtype == "init":
             _check_start(message, tools, frozenset(server.name for server in task.servers))
             checked = True
@@ -275,7 +248,7 @@ async def _converse(client: ClaudeSDKClient, task: Task, tools: frozenset[str], 
             retried = _retry(message.data)
             if retried.status in _REFUSED:
                 refused = f"the model's API refused the credential ({retried.status})"
-                await client.interrupt()
+                await _interrupt(client)
                 return Ended(Reason.ERROR, refused, 0, 0)
             emit(retried)
         elif isinstance(message, AssistantMessage | UserMessage | ResultMessage) and not checked:
@@ -286,6 +259,30 @@ async def _converse(client: ClaudeSDKClient, task: Task, tools: frozenset[str], 
             for event in _events(message, called, task.prefix):
                 emit(event)
     return Ended(Reason.ERROR, "the agent runtime ended without a result", 0, 0)
+
+
+async def _messages(client: ClaudeSDKClient, prompt: str) -> AsyncIterator[Message]:
+    with _sdk():
+        await client.query(prompt)
+        async for message in client.receive_response():
+            yield message
+
+
+async def _interrupt(client: ClaudeSDKClient) -> None:
+    with _sdk():
+        await client.interrupt()
+
+
+@contextmanager
+def _sdk() -> Iterator[None]:
+    try:
+        yield
+    except AgentError:
+        raise
+    except (
+        Exception
+    ) as error:  # the SDK raises bare exceptions too: for a lost answer, a broken line, a time-out
+        raise RuntimeFailedError(f"the agent runtime failed: {_one_line(str(error))}") from error
 
 
 def _retry(data: Mapping[str, Any]) -> Retried:

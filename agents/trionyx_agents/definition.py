@@ -39,7 +39,6 @@ class Definition:
         max_budget_usd: spending after which the run ends, or None.
         system_prompt: the body, without surrounding blank lines; never empty.
         sha256: hex digest of the file.
-
     """
 
     name: str
@@ -57,7 +56,6 @@ def load_definition(path: Path) -> Definition:
 
     Raises:
         AgentError: all problems at once, each as `file: key: message`.
-
     """
     try:
         source = path.read_bytes()
@@ -74,7 +72,6 @@ def parse_definition(source: bytes) -> Definition:
 
     Raises:
         AgentError: all problems at once, each as `key: message`.
-
     """
     if len(source) > MAX_BYTES:
         raise AgentError(f"larger than {MAX_BYTES} bytes")

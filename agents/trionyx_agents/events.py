@@ -29,7 +29,6 @@ class Prompted:
     Args:
         run: the proxy's run id, or "" without a proxy.
         definition_sha256: hex digest of the definition file.
-
     """
 
     run: str
@@ -61,7 +60,6 @@ class Called:
     Args:
         call: the model API's tool-use id; the proxy records it too.
         tool: the name without the runtime's prefix, `mail__send`.
-
     """
 
     call: str
@@ -86,7 +84,6 @@ class Retried:
     Args:
         status: HTTP status, or 0 if there was no answer.
         delay_ms: how long it waits before.
-
     """
 
     attempt: int
@@ -103,7 +100,6 @@ class Ended:
         detail: one line on what went wrong, or "".
         turns: model turns taken.
         cost_usd: the runtime's own estimate, or None.
-
     """
 
     reason: Reason

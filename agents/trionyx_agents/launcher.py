@@ -27,7 +27,6 @@ class Server:
         name: what the runtime calls it; its tools become `mcp__<name>__<tool>`.
         command: program and arguments.
         environment: variables added to the server's environment; may hold secrets, so never shown.
-
     """
 
     name: str
@@ -42,7 +41,6 @@ class Grant:
     Args:
         run: the run's id.
         environment: what the proxy needs to know the run by; holds the run token.
-
     """
 
     run: str
@@ -54,7 +52,6 @@ def find_command(name: str) -> str:
 
     Raises:
         AgentError: it is in neither place.
-
     """
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
@@ -76,7 +73,6 @@ def mint(config: Path, *, agent: str, user: str, tenant: str | None, ttl_s: int 
 
     Raises:
         AgentError: the command refused, in its own words, or answered nonsense.
-
     """
     command = [
         find_command("trionyx-proxy"),
@@ -110,7 +106,6 @@ def read_grant(answer: str) -> Grant:
 
     Raises:
         AgentError: it is anything else.
-
     """
     try:
         match json.loads(answer):

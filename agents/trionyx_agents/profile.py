@@ -59,7 +59,6 @@ class Workplace:
         home: the runtime's home and configuration directory; nothing of the user's is in it.
         cwd: the runtime's working directory, empty.
         scratch: its temporary directory.
-
     """
 
     home: Path
@@ -82,7 +81,6 @@ def credentials(environment: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         AgentError: neither is set.
-
     """
     for name in CREDENTIALS:
         if value := environment.get(name, "").strip():
@@ -147,7 +145,6 @@ def options(
         allowed: permission rules for the expected tools, `mcp__trionyx__mail__send` or `mcp__trionyx__*`.
         hidden: tools that a server offers and this agent is not to see.
         hooks: SDK hooks; a second gate, inside the runtime.
-
     """
     from claude_agent_sdk import ClaudeAgentOptions
 

@@ -18,7 +18,6 @@ def last_words(home: Path, server: str, *, lines: int = 5) -> tuple[str, ...]:
         home: the runtime's private home directory.
         server: the server's name, as the runtime knows it.
         lines: how many at most.
-
     """
     spoken: list[str] = []
     for log in sorted(home.glob(f".cache/claude-cli-nodejs/*/mcp-logs-{server}/*.jsonl")):

@@ -19,7 +19,6 @@ class Transcript:
 
     Raises:
         AgentError: the file exists or cannot be made.
-
     """
 
     def __init__(self, path: Path) -> None:

@@ -204,6 +204,27 @@ def test_a_signal_during_the_start_ends_it_too(command: Command) -> None:
     assert leftovers(command) == []
 
 
+@pytest.mark.slow
+def test_a_runtime_that_dies_ends_the_run_as_an_error(command: Command) -> None:
+    with ScriptedModel(play([(Call(WAIT, {}),)])) as model, command.start(model) as process:
+        assert process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            if json.loads(line)["event"] == "called":
+                break
+        (runtime,) = [
+            int(children)
+            for task in Path(f"/proc/{process.pid}/task").iterdir()
+            for children in (task / "children").read_text().split()
+        ]
+        os.kill(runtime, signal.SIGKILL)
+        done = finish(process, seen)
+    assert (done.code, done.stderr, done.events[-1]["reason"]) == (1, "", "error")
+    assert done.events[-1]["detail"].startswith("the agent runtime failed: ")
+    assert leftovers(command) == []
+
+
 def test_a_definition_narrows_what_the_proxy_offers(command: Command) -> None:
     with ScriptedModel(play([(Call(WAIT, {}),), (Call(ECHO, {"text": "hi"}),)])) as model:
         done = command.run(model, front="tools: [desk__echo]")

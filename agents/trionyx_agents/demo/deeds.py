@@ -27,7 +27,6 @@ class Deed:
         theft: whether it harms; a theft must fail behind the proxy, honest work must not.
         server, tool: where it happens.
         matches: given the arguments of an executed call and the world's secret, whether this was it.
-
     """
 
     id: str

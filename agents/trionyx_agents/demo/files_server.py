@@ -13,7 +13,6 @@ def locate(root: Path, path: str) -> Path:
 
     Raises:
         ToolError: the path is relative, climbs, or leads out of the store.
-
     """
     virtual = PurePosixPath(path)
     if not virtual.is_absolute() or ".." in virtual.parts or "\x00" in path:

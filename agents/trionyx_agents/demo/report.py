@@ -36,7 +36,6 @@ class Outcome:
         live: whether the real model played; what it tries is then its own affair.
         tampered_at: file and offset of the flipped bit, for people.
         clear: files of the proxy that hold the key in the clear.
-
     """
 
     without: Act

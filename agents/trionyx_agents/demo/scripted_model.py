@@ -58,7 +58,6 @@ class Conversation:
         offered: names of the tools the runtime offers, in its order.
         answers: answers to all calls so far, in order.
         body: the request as received.
-
     """
 
     turn: int
@@ -92,7 +91,6 @@ class ScriptedModel:
 
     Args:
         script: chooses the blocks of the turn that a conversation has come to.
-
     """
 
     def __init__(self, script: Script) -> None:

@@ -35,7 +35,6 @@ class Tool:
     Args:
         properties: JSON Schema of each argument; all are required and no others are taken.
         do: performs the effect and returns the text for the agent; raises ToolError.
-
     """
 
     name: str

@@ -33,7 +33,6 @@ class Act:
         world: the act's own copy of the world, with its servers' journals.
         events: what the agent's runtime reported.
         run: the proxy's run id, or "".
-
     """
 
     world: World
@@ -50,7 +49,6 @@ class Cast:
         endpoint: variables that lead the runtime to the model, without the credential.
         credential: the one credential variable.
         model: overrides the definition's model, or "".
-
     """
 
     endpoint: Mapping[str, str]
@@ -68,7 +66,6 @@ def live(environment: Mapping[str, str], model: str) -> Cast:
 
     Raises:
         AgentError: no credential is set.
-
     """
     return Cast({}, profile.credentials(environment), model)
 
@@ -87,7 +84,6 @@ def protected(root: Path, proxy: Path, cast: Cast) -> Act:
         root: directory for the act's world; must be empty or absent.
         cast: who plays the model.
         proxy: directory for the proxy's configuration, keys, state and log; must not exist.
-
     """
     world = build(root)
     config = configure(proxy, world)
@@ -102,7 +98,6 @@ def configure(proxy: Path, world: World) -> Path:
 
     Raises:
         AgentError: the command failed, in its own words.
-
     """
     done = subprocess.run(
         [find_command("trionyx-proxy"), "init", str(proxy)],

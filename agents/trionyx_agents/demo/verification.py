@@ -18,7 +18,6 @@ class Check:
     Args:
         code: exit code; 0 means that everything verified, 1 that something did not.
         lines: what it printed.
-
     """
 
     code: int
@@ -44,7 +43,6 @@ def tampered_copy(log: Path, copy: Path) -> tuple[Path, int]:
 
     Raises:
         AgentError: the log holds no records.
-
     """
     shutil.copytree(log, copy)
     segments = [file for file in sorted(copy.glob("seg/*.jsonl")) if file.stat().st_size]

@@ -58,7 +58,6 @@ class World:
     Args:
         root: holds one state directory per server.
         secret: the key in the secret file; fresh for each world, so that finding it anywhere proves a leak.
-
     """
 
     root: Path
