@@ -9,17 +9,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 import wasmtime
+from opapywasm.runtime import WasmtimeRuntimeFactory
 
 from trionyx_policies.bundle import Bundle
 from trionyx_policies.decision import Outcome
 from trionyx_policies.engine import EngineSettings
-from trionyx_policies.engine.wasm import WasmEngine
+from trionyx_policies.engine.wasm import Sandbox, WasmEngine
 from trionyx_policies.errors import BundleError, EngineError, EvaluationCode, EvaluationError
 from trionyx_policies.point import PolicyPoint
 
@@ -45,6 +47,8 @@ _MODULE = """
     (then (call $abort (i32.const 3072)))) (br 0)))
   (func $conflict (call $abort (i32.const 3584)))
   (func $stop unreachable)
+  (func $slow (local i32) (loop (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+    (br_if 0 (i32.lt_u (local.get 0) (i32.const 40000000)))))
   (func $fine)
   (func (export "opa_malloc") (param i32) (result i32) (i32.const 32768))
   (func (export "opa_free") (param i32))
@@ -136,14 +140,19 @@ async def test_the_event_loop_goes_on_while_a_policy_hangs(bundle: Bundle) -> No
 
 
 async def test_one_hanging_evaluation_does_not_fail_another(bundle: Bundle) -> None:
-    engine = await WasmEngine.start(evil(bundle, "$forever"), SETTINGS)
+    factory = WasmtimeRuntimeFactory(evil(bundle, "$slow").wasm, max_memory_pages=128)
+    late, slow = Sandbox(factory, b"{}"), Sandbox(factory, b"{}")
     try:
-        hanging = asyncio.ensure_future(code_of(engine, LONG + b"{}"))
-        while not hanging.done():
-            assert await engine.evaluate(b"{}") == b"1"
-        assert await hanging is EvaluationCode.TIMEOUT
+        with ThreadPoolExecutor(1) as thread:
+            evaluation = thread.submit(slow.evaluate, LONG + b"{}")
+            for _ in range(3):
+                wait([evaluation], timeout=0.01)
+                late.interrupt()
+            assert evaluation.result() == b"1"
     finally:
-        await engine.aclose()
+        late.close()
+        slow.close()
+        factory.close()
 
 
 async def test_who_waits_too_long_for_a_sandbox_is_denied_too(bundle: Bundle) -> None:

@@ -13,7 +13,6 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
 
@@ -107,16 +106,13 @@ class OpaEngine:
             raise EvaluationError(EvaluationCode.ILL_TYPED, f"opa's response: {error}") from None
         if status != 200:
             raise _refusal(status, response)
-        match response:
-            case {"provenance": {"bundles": dict(bundles)}, **rest} if _revisions(bundles) == [
-                self._revision
-            ]:
-                if "result" not in rest:
-                    raise EvaluationError(EvaluationCode.UNDEFINED, "the policy is undefined for this input")
-                return json.dumps(rest["result"], separators=(",", ":")).encode()
-            case _:
-                self._discard(server)
-                raise EvaluationError(EvaluationCode.DRIFT, "another policy answered than the one loaded")
+        if _revisions(response) != [self._revision]:
+            self._discard(server)
+            raise EvaluationError(EvaluationCode.DRIFT, "another policy answered than the one loaded")
+        members = cast("dict[str, Json]", response)
+        if "result" not in members:
+            raise EvaluationError(EvaluationCode.UNDEFINED, "the policy is undefined for this input")
+        return json.dumps(members["result"], separators=(",", ":")).encode()
 
     def _discard(self, server: Server) -> None:
         """Kill a child that can no longer be trusted; the supervisor sees it end and starts another."""
@@ -163,5 +159,10 @@ def _refusal(status: int, response: Json) -> EvaluationError:
             return EvaluationError(EvaluationCode.CRASH, f"opa answers with status {status}")
 
 
-def _revisions(bundles: Mapping[str, Json]) -> list[Json]:
-    return [cast("dict[str, Json]", entry).get("revision") for entry in bundles.values()]
+def _revisions(response: Json) -> list[Json]:
+    """Name the revisions that the response says it was decided under."""
+    match response:
+        case {"provenance": {"bundles": dict(bundles)}}:
+            return [cast("dict[str, Json]", entry).get("revision") for entry in bundles.values()]
+        case _:
+            return []
