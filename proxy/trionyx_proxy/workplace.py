@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from trionyx_audit.keys import FileSigner, write_signer
+from trionyx_audit.note import VerifierKey
 from trionyx_proxy.errors import ConfigError, Problem
 from trionyx_proxy.token import public_pem
 
@@ -28,7 +29,7 @@ memory_mb = 64
 [audit]
 directory = "audit"                    # one log per run; no tool may be able to write here
 origin = "{origin}"                    # name of the log; the verifier key carries it
-key = "audit.key"
+key = "audit.key"                      # auditors get audit.key.vkey beside it
 deadline_ms = 1000                     # a record that takes longer ends the run
 
 [runs]
@@ -72,7 +73,9 @@ def create(directory: Path, *, origin: str, name: str = "config.toml") -> Path:
             file.write(TEMPLATE.format(name=name, origin=origin))
         for part in ("state", "audit"):
             (directory / part).mkdir(mode=0o700, exist_ok=True)
-        write_signer(directory / "audit.key", new_signer())
+        audit = new_signer()
+        write_signer(directory / "audit.key", audit)
+        (directory / "audit.key.vkey").write_text(f"{VerifierKey(origin, audit.public)}\n")
         launcher = new_signer()
         write_signer(directory / "launcher.key", launcher)
         (directory / "launcher.pub").write_bytes(public_pem(launcher.public))

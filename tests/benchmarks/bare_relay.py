@@ -5,6 +5,7 @@ python tests/benchmarks/bare_relay.py COMMAND [ARGUMENT …]
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 
 
 async def relay(command: list[str]) -> None:
-    upstream = StdioServerParameters(command=command[0], args=command[1:])
+    upstream = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
     async with stdio_server() as (front_in, front_out), stdio_client(upstream) as (back_in, back_out):
         front: JSONRPCDispatcher[Any] = JSONRPCDispatcher(front_in, front_out)
         back: JSONRPCDispatcher[Any] = JSONRPCDispatcher(back_in, back_out)

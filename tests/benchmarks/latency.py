@@ -21,6 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+from stages import stage_times
+
 from trionyx_testing.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
@@ -121,7 +123,7 @@ def report(took: dict[str, list[float]]) -> None:
 
 def stages(workspace: Workspace) -> None:
     """Print how long each stage of a call takes by itself, in this process."""
-    for name, microseconds in workspace.stage_times(ARGUMENTS).items():
+    for name, microseconds in stage_times(workspace, ARGUMENTS).items():
         print(f"stage {name:10} {microseconds:8.0f} µs")
 
 

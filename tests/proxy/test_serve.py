@@ -194,7 +194,7 @@ def test_a_cancelled_call_ends_in_a_record(shared: tuple[Workspace, Served]) -> 
 
 @pytest.mark.guarantee("G22")
 def test_an_upstream_inherits_nothing(shared: tuple[Workspace, Served]) -> None:
-    workspace, served = shared
+    _, served = shared
     seen = json.loads(text_of(served.call("test__environment")))
     assert seen.keys() - {"LC_CTYPE"} == {"PYTHONPATH", "TOOL_JOURNAL"}
 

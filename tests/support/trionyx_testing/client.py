@@ -14,7 +14,7 @@ from typing import Any
 
 from trionyx_testing.workspace import SUPPORT, Workspace
 
-WAIT_S = 60.0
+WAIT_S = 20.0
 """Bound on any single wait; a test that reaches it fails."""
 
 

@@ -1,4 +1,4 @@
-"""A complete working directory of the proxy for a test: keys, a policy bundle that knows the test tools, a configuration."""
+"""A complete working directory of the proxy for a test: keys, a policy bundle that knows the tools, a configuration."""
 
 from __future__ import annotations
 
@@ -145,7 +145,8 @@ class Workspace:
             f'[policy]\nbundle = "bundle"\nengine = "{engine}"\n{opa}'
             f'deadline_ms = 2000\n[audit]\ndirectory = "audit"\norigin = "test.example/proxy"\n'
             f'key = "audit.key"\ndeadline_ms = 5000\n'
-            f'[runs]\nlauncher_key = "launcher.key"\nlauncher_public_key = "launcher.pub"\nunregistered = "allow"\n{runs}\n'
+            f'[runs]\nlauncher_key = "launcher.key"\nlauncher_public_key = "launcher.pub"\n'
+            f'unregistered = "allow"\n{runs}\n'
             f"[limits]\n{limits}\n{upstreams}"
         )
         return cls(root, config, journal)
