@@ -7,8 +7,7 @@ on which a fast encoder with sorted keys gives exactly the RFC 8785 bytes; a pro
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import orjson
@@ -96,14 +95,14 @@ def check_profile(value: JSON, depth: int = MAX_DEPTH) -> None:
     Raises:
         EncodingError: it does not.
     """
-    # Exact types, not isinstance: a subclass could encode itself as something else. Strings and truth values are
-    # passed over before the call, because this runs for every value of every record that is written or read.
+    # Exact types, not isinstance alone: a subclass could encode itself as something else. Strings and truth values
+    # are passed over before the call, because this runs for every value of every record written or read.
     if isinstance(value, dict) and type(value) is dict:
         if depth == 0:
             raise EncodingError(f"nested deeper than {MAX_DEPTH} levels")
-        for name, member in value.items():
-            if not _is_name(name):
-                raise EncodingError("a member name is not of [a-z0-9_]")
+        if not value.keys() <= _known_names:
+            _check_names(value)
+        for member in value.values():
             if type(member) not in _PLAIN:
                 check_profile(member, depth - 1)
     elif isinstance(value, list) and type(value) is list:
@@ -121,6 +120,14 @@ def check_profile(value: JSON, depth: int = MAX_DEPTH) -> None:
         )
 
 
-@lru_cache(maxsize=4096)
-def _is_name(name: str) -> bool:
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+# Names that passed once, so that the members of a usual record are checked in one step; bounded, never wrong.
+_known_names: set[str] = set()
+_MAX_KNOWN_NAMES = 4096
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if type(name) is not str or _NAME.fullmatch(name) is None:
+            raise EncodingError("a member name is not of [a-z0-9_]")
+        if len(_known_names) < _MAX_KNOWN_NAMES:
+            _known_names.add(name)

@@ -101,6 +101,14 @@ def test_the_profile_holds(value: JSON) -> None:
     check_profile(value)
 
 
+def test_a_flood_of_names_changes_nothing() -> None:
+    flood: dict[str, JSON] = {f"n{number}": number for number in range(5000)}
+    assert decode_body(encode_body(flood)) == flood
+    assert decode_body(encode_body(flood)) == flood
+    with pytest.raises(EncodingError, match="member name"):
+        encode_body(flood | {"N": 1})
+
+
 @pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}], ids=["list", "object"])
 def test_depth_is_bounded(wrap: Callable[[JSON], JSON]) -> None:
     value: JSON = 1
