@@ -19,6 +19,8 @@ import orjson
 import structlog
 
 from trionyx_audit.errors import AuditError, KeyMaterialError
+from trionyx_audit.keys import load_signer
+from trionyx_policies.bundle import load_bundle
 from trionyx_policies.errors import PolicyError
 from trionyx_proxy.config import Config, check_files, load
 from trionyx_proxy.errors import ConfigError, Problem, StateError, TokenError
@@ -68,9 +70,8 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from trionyx_policies.bundle import load_bundle
-
     config = _load(options.config)
+    load_signer(config.audit.key)
     bundle = load_bundle(config.policy.bundle)
     print(
         f"{options.config}: {len(config.upstreams)} tool servers, engine {config.policy.engine}, "
@@ -87,6 +88,9 @@ def _serve(options: argparse.Namespace) -> int:
 
     async def serve() -> None:
         store = RunStore.open(config.state_directory)
+        if store.replaced is not None:
+            log = structlog.get_logger("trionyx.state")
+            log.warning("the state file was damaged and is rebuilt", moved_to=str(store.replaced))
         claimant = claim(config, store, token)
         async with open_service(config, claimant, store) as service:
             source, sink = await claim_stdio()
@@ -98,7 +102,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _mint(options: argparse.Namespace) -> int:
-    config = _load(options.config)
+    config = _load(options.config, minting=True)
     prompt = sys.stdin.read() if options.prompt_file == "-" else _read(Path(options.prompt_file))
     minted = mint_run(
         config,
@@ -121,10 +125,10 @@ def _mint(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _load(path: Path) -> Config:
+def _load(path: Path, *, minting: bool = False) -> Config:
     """Read and check a configuration; nothing is started if anything in it is wrong."""
     config = load(_read(path), base=path.resolve().parent)
-    problems = check_files(config)
+    problems = check_files(config, minting=minting)
     if problems:
         raise ConfigError(problems)
     return config

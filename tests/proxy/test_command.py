@@ -107,9 +107,15 @@ def test_a_run_token_that_vouches_for_nothing_is_refused(
     assert code == 2 and messages[0].startswith("run token: ")
 
 
-def test_a_new_working_directory_passes_its_own_check(tmp_path: Path) -> None:
+def test_a_new_working_directory_lacks_tool_servers_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = tmp_path / "work"
     assert "wrote" in output_of(main, ["init", str(place), "--origin", "corp.example/trionyx"])
+    assert main(["check", "--config", str(place / "config.toml")]) == 2
+    assert capsys.readouterr().err == "trionyx-proxy: upstreams: at least one upstream is required\n"
+    with (place / "config.toml").open("a") as config:
+        config.write(toolserver("mail", catalog="mail"))
     assert "no problems" in output_of(main, ["check", "--config", str(place / "config.toml")])
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in place.glob("*.key")}
     assert modes == {"audit.key": "0o600", "launcher.key": "0o600"}
