@@ -122,6 +122,13 @@ def test_nobody_is_not_everybody_after_a_round_trip() -> None:
     assert repr(TOP.categories) == "ALL"
 
 
+@pytest.mark.guarantee("G10")
+def test_names_are_written_in_order_whatever_order_a_set_has() -> None:
+    names = [f"name-{n:02}" for n in range(20)]
+    written = json.loads(Label(readers=frozenset(names), categories=frozenset(names)).encode())
+    assert written["readers"] == written["categories"] == names
+
+
 GOOD = {"categories": ["pii"], "integrity": "org", "level": "internal", "readers": "*"}
 
 ODD: list[object] = [

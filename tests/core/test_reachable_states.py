@@ -66,8 +66,9 @@ class World:
         calls: what the agent asks for, each once, in any order and at any time.
         decisions: what the policy may answer, besides failing; rendered for the policy in force.
         reloads, crashes: how often.
-        withdrawals: whether the agent may withdraw calls.
-        failures: whether policy and upstreams may fail; the log always may.
+        withdrawals: calls that the agent may withdraw.
+        losses: whether the log may fail.
+        failures: whether policy and upstreams may fail.
         tool_errors: whether tools may report errors besides results and failures.
         repeats: whether each step is taken twice and compared.
     """
@@ -76,7 +77,8 @@ class World:
     decisions: tuple[Decision, ...]
     reloads: int = 0
     crashes: int = 0
-    withdrawals: bool = True
+    withdrawals: str = "ab"
+    losses: bool = True
     failures: bool = True
     tool_errors: bool = True
     repeats: bool = True
@@ -117,7 +119,8 @@ def answers(world: World, node: Node, effect: Effect) -> Iterator[Event]:
             yield TransformFailed(asked.call)
             yield ArgumentsTransformed(changed(asked) if obligations else asked)
         case StoreRecord(call=call):
-            yield RecordFailed(call)
+            if world.losses:
+                yield RecordFailed(call)
             yield RecordStored(call, 0)
         case ForwardCall(request=sent):
             yield ResultArrived(sent.call, OK)
@@ -133,8 +136,8 @@ def events(world: World, node: Node) -> Iterator[Event]:
         yield CallRequested(asked)
     for effect in node.witness.awaited:
         yield from answers(world, node, effect)
-    if world.withdrawals:
-        for call in node.run.open:
+    for call in node.run.open:
+        if call.id in world.withdrawals:
             yield CallCancelled(call.id)
     if node.reloads:
         yield PolicyReloaded(node.run.policy.revision + 1, "d2")
@@ -217,20 +220,20 @@ EVERYTHING = (ALLOW, DENY, ASK, TRANSFORM, replace(ALLOW, labels=(SECRET.encode(
 A, B, C = request("a", READ), request("b", SEND), request("c", FILE)
 """A read that raises the label, a call that may then no longer go out, and one in between."""
 
-LOG_ONLY = World((A, B, C), (ALLOW,), withdrawals=False, failures=False, tool_errors=False, repeats=False)
+THREE = World((A, B, C), (ALLOW,), withdrawals="", failures=False, tool_errors=False, repeats=False)
 
 FAST = {
     "one call, everything": World((A,), EVERYTHING, reloads=1, crashes=1),
     "two calls, withdrawals": World((A, B), (ALLOW, DENY), tool_errors=False),
-    "two calls, reload": World((A, B), (ALLOW,), reloads=1, withdrawals=False, tool_errors=False),
+    "two calls, reload": World((A, B), (ALLOW,), reloads=1, withdrawals="", tool_errors=False),
 }
 SLOW = {
     "two calls, everything at once": World(
         (A, B), (ALLOW, DENY, TRANSFORM), reloads=1, crashes=1, repeats=False
     ),
-    "three calls, failures": replace(LOG_ONLY, decisions=(ALLOW, DENY), failures=True),
-    "three calls, withdrawals": replace(LOG_ONLY, withdrawals=True),
-    "three calls, reload": replace(LOG_ONLY, reloads=1),
+    "three calls, failures": replace(THREE, decisions=(ALLOW, DENY), failures=True),
+    "three calls, withdrawals": replace(THREE, withdrawals="b", losses=False),
+    "three calls, reload": replace(THREE, reloads=1, losses=False),
 }
 
 

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.guarantee("G05")
 CONDITIONS = ("true", "false", "error")
 AbstractRule = tuple[str, Stance, str]
 RULES: list[AbstractRule] = [
-    (f"{stance.value.upper()}-{condition}", stance, condition)
-    for stance, condition in itertools.product(Stance, CONDITIONS)
+    (f"{stance.value.upper()}-{condition}-{number}", stance, condition)
+    for stance, condition, number in itertools.product(Stance, CONDITIONS, range(3))
 ]
 RULE_SETS = st.lists(st.sampled_from(RULES), max_size=8)
 
@@ -106,6 +106,13 @@ def test_the_determining_rules_are_those_that_have_the_verdicts_stance(rules: li
     else:
         assert verdict.determining == (HOST_REASONS[HostRule.DEFAULT],)
     assert verdict.reasons
+
+
+@pytest.mark.guarantee("G10")
+def test_rules_are_named_in_order_whatever_order_they_came_in() -> None:
+    ids = [f"EGR-{number:03}" for number in range(20)]
+    verdict = combine(Contribution(Reason(id_, id_), Stance.FORBID) for id_ in reversed(ids))
+    assert [reason.id for reason in verdict.determining] == ids
 
 
 def test_every_pair_of_abstract_rules_agrees_with_the_definition() -> None:
