@@ -64,9 +64,10 @@ def started() -> Started:
 @pytest.fixture(scope="session")
 def call() -> Iterator[Callable[..., dict[str, Json]]]:
     """Build an input of the demo's world: `call("mail.read", level="secret", urls=[{"host": …}])`."""
+    data: Json = load_bundle().data
     effects = {
         (server, name): tool["effect"]
-        for server, entry in load_bundle().data["trionyx"]["catalog"]["servers"].items()  # type: ignore[index,call-overload,union-attr]
+        for server, entry in data["trionyx"]["catalog"]["servers"].items()
         for name, tool in entry["tools"].items()
     }
 
