@@ -1,6 +1,6 @@
 """Records of a run that are no call: its opening, its policy, its tools, its end, and calls left in doubt.
 
-Bodies only, as canonical bytes; the log adds its own members. Formats: `audit/FORMAT.md`, member by member:
+Bodies only, as canonical bytes; the log adds its own members. See `proxy/DESIGN.md`, Records:
 
     run.open       agent floor label policy prompt run software user tenant? registered
     run.resume     agent label policy run user dangling
