@@ -34,7 +34,7 @@ from trionyx_audit.record import (
     commitments,
 )
 from trionyx_audit.recovery import Head, Recovery, create, load_vault, take_up
-from trionyx_audit.storage import DirectoryLock, Layout, storage_error, sync_directory
+from trionyx_audit.storage import DirectoryLock, Layout, make_directory
 
 __all__ = ["Draft", "Log", "Receipt", "Recovery"]
 
@@ -96,7 +96,7 @@ class Log:
         """Create a log, or take up an existing one after checking it; publishes a checkpoint.
 
         Args:
-            directory: made if missing (its parent too); must be on a local file system.
+            directory: made if missing (its parents too); must be on a local file system.
             signer: the log's key; an existing log only opens with the key it was begun with.
             origin: the log's name, a schema-less URL.
             clock: wall and monotonic time; the machine's if None.
@@ -113,11 +113,7 @@ class Log:
         clock = clock or SystemClock()
         layout = Layout(directory)
         key = VerifierKey(origin, signer.public)
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(directory, error) from error
-        sync_directory(directory.parent)
+        make_directory(directory)
         lock = DirectoryLock(layout.lock)
         try:
             if not layout.manifest.exists():

@@ -186,16 +186,19 @@ class DirectoryLock:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory with mode 0700 if it is missing, durably; parents must exist.
+    """Create a directory with mode 0700 if it is missing, and its parents, durably.
 
     Raises:
         StorageError: it cannot be created.
     """
+    missing = [place for place in (path, *path.parents) if not place.exists()]
     try:
-        path.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(path, error) from error
-    sync_directory(path.parent)
+    # A directory that is there already may be one whose name an earlier writer had no time to make durable.
+    for made in missing or [path]:
+        sync_directory(made.parent)
 
 
 def sync_directory(path: Path) -> None:

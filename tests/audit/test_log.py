@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,9 +191,10 @@ def test_checkpoints_follow_the_clock(place: Path, open_log: OpenLog, draft: Mak
     layout = Layout(place / "log")
     with open_log(place / "log", clock=SystemClock(), checkpoint_interval_s=0.01) as log:
         log.submit(draft()).result(WAIT)
-        # The writer wakes by itself; watching its lock-free output needs no sleep, only patience.
+        # The writer wakes by itself; its output is watched, not waited for.
+        deadline = time.monotonic() + WAIT
         while claimed_checkpoint(layout.checkpoint.read_bytes()).size != 2:
-            pass
+            assert time.monotonic() < deadline
         assert log.size == 2
 
 
@@ -332,6 +334,11 @@ def test_everything_pending_fails_with_the_writer(place: Path, open_log: OpenLog
     assert [record.seq for record in records(place / "log")] == [0]
 
 
+def test_parents_are_made(place: Path, open_log: OpenLog) -> None:
+    open_log(place / "a" / "b" / "log").close()
+    assert (place / "a" / "b" / "log" / "checkpoint").is_file()
+
+
 def test_a_directory_that_cannot_be_made(place: Path, open_log: OpenLog) -> None:
     (place / "file").touch()
     with pytest.raises(StorageError, match="not a directory"):
@@ -380,8 +387,9 @@ def test_files_that_are_not_there(place: Path) -> None:
         storage.AppendFile.reopen(place / "missing")
     with pytest.raises(StorageError, match="no such file"):
         storage.AppendFile(place / "missing", 0, create=False)
-    with pytest.raises(StorageError, match="no such file"):
-        storage.make_directory(place / "missing" / "below")
+    (place / "plain").touch()
+    with pytest.raises(StorageError, match="not a directory"):
+        storage.make_directory(place / "plain" / "below")
     with file_size_limit(1), pytest.raises(StorageError, match="only a part"):
         storage.replace_file(place / "file", b"ab", 0o600)
 

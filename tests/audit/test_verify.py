@@ -443,6 +443,7 @@ def test_a_commitment_that_lies(ten: Path, trusted: TrustedKey, signer: FileSign
 def test_entries_of_records_that_commit_to_nothing_are_passed_over(ten: Path) -> None:
     account = PayloadAccount(Layout(ten), None)
     account.add(3, 0, {"args": {"commit": "00", "bytes": 1}, "x": {"commit": 1, "bytes": "1"}})
+    account.add(4, 0, {"call": "c"})
     assert (account.count().committed, account.count().present) == (1, 1)
 
 
