@@ -232,7 +232,7 @@ SLOW = {
         (A, B), (ALLOW, DENY, TRANSFORM), reloads=1, crashes=1, repeats=False
     ),
     "three calls, failures": replace(THREE, decisions=(ALLOW, DENY), failures=True),
-    "three calls, withdrawals": replace(THREE, withdrawals="b", losses=False),
+    "three calls, withdrawals": replace(THREE, withdrawals="b"),
     "three calls, reload": replace(THREE, reloads=1, losses=False),
 }
 

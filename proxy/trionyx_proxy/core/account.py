@@ -13,7 +13,7 @@ from typing import Final
 from trionyx_proxy.core.label import BOTTOM, Label
 from trionyx_proxy.core.request import CallId, Request
 
-KEPT_FINGERPRINTS: Final = 1024
+KEPT_FINGERPRINTS: Final = 256
 """Distinct calls whose repetitions are counted; a loop is shorter, and a run's memory stays bounded."""
 
 
