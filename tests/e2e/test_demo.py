@@ -136,7 +136,13 @@ def test_the_log_verifies_and_its_tampered_copy_does_not(told: dict[str, Any]) -
     assert told["verify"]["tampered"]["code"] == 1
 
 
-def test_it_works_again_is_readable_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_nothing_is_left_running(kept: tuple[Shown, Path]) -> None:
+    assert leftovers(kept[1].parent) == []
+    assert [entry.name for entry in kept[1].parent.iterdir()] == ["kept"]
+
+
+@pytest.mark.slow
+def test_it_works_again_is_readable_and_cleans_up(tmp_path: Path) -> None:
     shown = show(tmp_path)
     assert (shown.code, shown.stderr) == (0, "")
     assert max(map(len, shown.stdout.splitlines())) <= 100

@@ -112,7 +112,7 @@ def _lines(outcome: Outcome, kept: str) -> Iterator[str]:
             yield f"  it {deed.title}:"
             yield from _hanging(told, "    ")
     yield ""
-    yield f"The log of run {outcome.behind.run}, verified with the public key alone:"
+    yield f"The log of run {outcome.behind.run}, verified with its public key:"
     yield from _check(outcome.intact)
     yield f"The same log with one bit flipped ({outcome.tampered_at}):"
     yield from _check(outcome.tampered)
