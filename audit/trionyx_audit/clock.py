@@ -38,6 +38,14 @@ def timestamp(wall_ns: int) -> str:
     return f"{_second(seconds)}.{nanoseconds // 1000:06d}Z"
 
 
+def seconds_between(earlier: str, later: str) -> float:
+    """Return the seconds from one timestamp to another; 0.0 where they are none or time went back."""
+    try:
+        return max(0.0, (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
 @lru_cache(maxsize=16)
 def _second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -8,7 +8,6 @@ signature, so that each record stands for itself. Either way the first bad recor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,6 +16,7 @@ from trionyx_audit.accounting import CallAccount, PayloadAccount
 from trionyx_audit.canonical import JSON, decode_body
 from trionyx_audit.chain import Chain
 from trionyx_audit.checkpoint import Checkpoint, TrustedKey, open_checkpoint
+from trionyx_audit.clock import seconds_between
 from trionyx_audit.errors import EncodingError, FormatError, NoteError, PayloadError
 from trionyx_audit.keys import verifies
 from trionyx_audit.merkle import EMPTY_ROOT, Frontier
@@ -173,7 +173,7 @@ class _Verification:
             root=self._frontier.root(),
             sealed=self._sealed,
             checkpoint=self._own_notes.get(self._sealed, b""),
-            unsealed_s=_seconds_between(self._sealed_ts, self._last_ts),
+            unsealed_s=seconds_between(self._sealed_ts, self._last_ts),
             last_ts=self._last_ts,
             anchors=tuple(sorted(anchors, key=lambda anchor: anchor.size)),
             calls=self._calls.count(),
@@ -348,10 +348,3 @@ def _file_size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _seconds_between(earlier: str, later: str) -> float:
-    try:
-        return max(0.0, (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0

@@ -249,6 +249,7 @@ def test_a_key_that_is_none(run: Run, ten: Path, place: Path, key: Path, name: s
 def test_show_filters(run: Run, ten: Path) -> None:
     code, out, _ = run("show", ten)
     assert (code, len(out.splitlines())) == (0, 10)
+    assert "call.intent    run=r  call=c0  args=(10 bytes)  [" in out
     assert 'call.denied    run=r  call=d0  rules=["FLOW-001"]' in out
     for options, expected in (
         (("--run", "s"), [8]),

@@ -105,7 +105,11 @@ def row(record: Record) -> str:
         (name for name in body if name not in COMMON),
         key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name),
     )
-    members = "  ".join(f"{printable(name)}={compact(body[name])}" for name in own)
+    committed = commitments(body)
+    members = "  ".join(
+        f"{name}=({committed[name][1]:,} bytes)" if name in committed else f"{name}={compact(body[name])}"
+        for name in own
+    )
     when = printable(f"{ts[:10]} {ts[11:23]}")
     return f"{record.seq:>7}  {when:<23}  {printable(record.type):<13}  {members}  [{_leaf(record)[:8]}]"
 
