@@ -228,9 +228,8 @@ FAST = {
     "two calls, reload": World((A, B), (ALLOW,), reloads=1, withdrawals="", tool_errors=False),
 }
 SLOW = {
-    "two calls, everything at once": World(
-        (A, B), (ALLOW, DENY, TRANSFORM), reloads=1, crashes=1, repeats=False
-    ),
+    "two calls, reload and crash": World((A, B), (ALLOW, DENY), reloads=1, crashes=1, withdrawals=""),
+    "two calls, all but a second life": World((A, B), (ALLOW, DENY, TRANSFORM), reloads=1, repeats=False),
     "three calls, failures": replace(THREE, decisions=(ALLOW, DENY), failures=True),
     "three calls, withdrawals": replace(THREE, withdrawals="b"),
     "three calls, reload": replace(THREE, reloads=1, losses=False),
