@@ -94,9 +94,10 @@ def _serve(options: argparse.Namespace) -> int:
         claimant = claim(config, store, token)
         async with open_service(config, claimant, store) as service:
             source, sink = await claim_stdio()
-            reason = await service.serve(source, sink)
-            await service.end(reason)
+            await service.serve(source, sink)
 
+    # Policy and log work in threads of their own; the default of 5 ms would be most of a call's time under load.
+    sys.setswitchinterval(0.0005)
     anyio.run(serve)
     return DONE
 

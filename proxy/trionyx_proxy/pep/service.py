@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import anyio.abc
 import structlog
 
+from trionyx_audit.errors import AuditError
 from trionyx_audit.keys import load_signer
 from trionyx_audit.log import Log
 from trionyx_audit.reading import records
@@ -133,8 +134,12 @@ class Service:
             ),
         )
 
-    async def serve(self, source: wire.ByteSource, sink: wire.ByteSink) -> str:
-        """Serve the agent until its side closes or the process is told to stop; return which."""
+    async def serve(self, source: wire.ByteSource, sink: wire.ByteSink) -> None:
+        """Serve the agent until its side closes or the process is told to stop, and seal the log.
+
+        The log is sealed before the upstreams are stopped: a runtime may kill its tool server a moment after
+        asking it to end.
+        """
         reason = "agent closed"
         async with anyio.create_task_group() as tasks:
 
@@ -168,8 +173,8 @@ class Service:
                 with anyio.CancelScope(shield=True):
                     if not await self.driver.drain(DRAIN_S):
                         self._out.error("calls did not end in time", in_flight=self.driver.in_flight)
+                    await self._end(reason)
             tasks.cancel_scope.cancel()
-        return reason
 
     async def reload(self) -> bool:
         """Put the bundle's present state in force, all of it or none; return whether a new one is in force."""
@@ -200,8 +205,8 @@ class Service:
         await old.aclose()
         return True
 
-    async def end(self, reason: str) -> None:
-        """Record that this process serves the run no longer, and close what `serve` used."""
+    async def _end(self, reason: str) -> None:
+        """Record that this process serves the run no longer, and seal the log."""
         run = self.driver.run
         if not run.poisoned:
             body = milestones.run_close(run.identity, run.usage, run.label, reason)
@@ -209,6 +214,11 @@ class Service:
             if seq is not None:
                 self._stored(run, seq)
         self._save()
+        with suppress(AuditError):  # a log that failed has said so in every call since
+            await self._recorder.close()
+
+    async def close(self) -> None:
+        """Stop the policy engine in force; the one that the service was opened with is closed by its opener."""
         await self._point.aclose()
 
     async def _listed(self, upstream: Upstream, tools: list[dict[str, Any]]) -> None:
@@ -269,10 +279,11 @@ async def open_service(config: Config, claimant: Claimant, store: RunStore) -> A
             signer=load_signer(config.audit.key),
             origin=f"{config.audit.origin}/{claimant.identity.run}",
         )
-        stack.push_async_callback(anyio.to_thread.run_sync, log.close)
+        stack.callback(_release, log)
         past = () if is_new else ((record.type, record.body) for record in records(directory))
         state = rebuilt(past, claimant, store, size=log.size)
         service = Service(config, claimant, bundle=bundle, point=point, log=log, store=store, state=state)
+        stack.push_async_callback(service.close)
         await service.begin(is_new=is_new)
         yield service
 
@@ -293,6 +304,12 @@ def rebuilt(past: Any, claimant: Claimant, store: RunStore, *, size: int) -> Run
             f"the log has {size} records, but record {remembered.seq} was durable before: the log was cut"
         )
     return RunState(state.label.join(remembered.label), state.usage, state.dangling)
+
+
+def _release(log: Log) -> None:
+    """Let go of the log's lock, also when the log has failed."""
+    with suppress(AuditError):
+        log.close()
 
 
 def engine_settings(config: Config) -> EngineSettings:
