@@ -120,11 +120,11 @@ limits := {
 }
 
 paths := {"files": {
-	"roots": ["/work"],
+	"roots": ["/data"],
 	"zones": [
-		{"prefix": "/work/secrets", "label": secret},
+		{"prefix": "/data/secrets", "label": secret},
 		{
-			"prefix": "/work/shared",
+			"prefix": "/data/shared",
 			"label": internal,
 			"write": {"categories": "*", "integrity": "org", "level": "internal", "readers": []},
 		},

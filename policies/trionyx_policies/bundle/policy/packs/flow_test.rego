@@ -85,19 +85,19 @@ test_a_cleared_host_is_not if {
 # Places that others rely on
 
 test_writing_where_others_rely_on_it_is_denied_after_untrusted_text if {
-	denied(testing.labelled(testing.touch("local", {"path": "/work/shared/a"}), testing.public)) == {"FLOW-005"}
+	denied(testing.labelled(testing.touch("local", {"path": "/data/shared/a"}), testing.public)) == {"FLOW-005"}
 }
 
 test_writing_there_is_denied_after_secrets if {
 	clean := object.union(testing.secret, {"integrity": "user"})
-	denied(testing.labelled(testing.touch("local", {"path": "/work/shared/a"}), clean)) == {"FLOW-005"}
+	denied(testing.labelled(testing.touch("local", {"path": "/data/shared/a"}), clean)) == {"FLOW-005"}
 }
 
 test_writing_there_in_a_clean_run_and_elsewhere_is_not if {
-	denied(testing.touch("local", {"path": "/work/shared/a"})) == set()
-	denied(testing.labelled(testing.touch("local", {"path": "/work/notes/a"}), testing.secret)) == set()
-	denied(testing.labelled(testing.touch("local", {"path": "/work/sharedness"}), testing.secret)) == set()
-	denied(testing.labelled(testing.touch("read", {"path": "/work/shared/a"}), testing.secret)) == set()
+	denied(testing.touch("local", {"path": "/data/shared/a"})) == set()
+	denied(testing.labelled(testing.touch("local", {"path": "/data/notes/a"}), testing.secret)) == set()
+	denied(testing.labelled(testing.touch("local", {"path": "/data/sharedness"}), testing.secret)) == set()
+	denied(testing.labelled(testing.touch("read", {"path": "/data/shared/a"}), testing.secret)) == set()
 }
 
 # Web hosts after untrusted text and private data
