@@ -38,6 +38,14 @@ TOOLS: dict[str, dict[str, Any]] = {
     "odd_block": {"type": "object", "properties": {}},
     "rpc_error": {"type": "object", "properties": {}},
     "environment": {"type": "object", "properties": {}},
+    "typed": {
+        "type": "object",
+        "properties": {
+            **{kind: {"type": "string"} for kind in ("date", "email", "host", "id", "path", "url")},
+            "code": {"type": "string", "pattern": "^(a+)+$"},
+            "value": {},
+        },
+    },
     "uncatalogued": {"type": "object", "properties": {}},
 }
 

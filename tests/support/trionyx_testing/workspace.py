@@ -59,6 +59,12 @@ CATALOG: dict[str, dict[str, Any]] = {
     "odd_block": tool(),
     "rpc_error": tool(),
     "environment": tool(),
+    "typed": tool(
+        "local",
+        **{kind: ("target", kind) for kind in ("date", "email", "host", "id", "path", "url")},
+        code=("plain", "text"),
+        value=("amount", "amount"),
+    ),
 }
 """What the catalog says of `trionyx_testing.toolserver`; its tool `uncatalogued` is left out on purpose."""
 
@@ -118,6 +124,8 @@ class Workspace:
         upstreams: str | None = None,
         limits: str = "",
         runs: str = "",
+        policy: str = "",
+        deadline_ms: int = 2000,
         policy_limits: Mapping[str, Any] | None = None,
     ) -> Workspace:
         """Write a working directory.
@@ -128,6 +136,8 @@ class Workspace:
             upstreams: TOML of the upstream tables; one test tool server by default.
             limits: TOML lines of the `[limits]` table.
             runs: more TOML lines of the `[runs]` table.
+            policy: more TOML lines of the `[policy]` table.
+            deadline_ms: of one decision.
             policy_limits: members of the bundle's limits data.
         """
         from trionyx_testing.parts import find
@@ -143,7 +153,7 @@ class Workspace:
         config = root / "config.toml"
         config.write_text(
             f'[policy]\nbundle = "bundle"\nengine = "{engine}"\n{opa}'
-            f'deadline_ms = 2000\n[audit]\ndirectory = "audit"\norigin = "test.example/proxy"\n'
+            f'deadline_ms = {deadline_ms}\n{policy}\n[audit]\ndirectory = "audit"\norigin = "test.example/proxy"\n'
             f'key = "audit.key"\ndeadline_ms = 5000\n'
             f'[runs]\nlauncher_key = "launcher.key"\nlauncher_public_key = "launcher.pub"\n'
             f'unregistered = "allow"\n{runs}\n'
