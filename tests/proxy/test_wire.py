@@ -109,8 +109,8 @@ def test_what_is_written_reads_back(message: JSONRPCMessage) -> None:
 
 @pytest.mark.guarantee("G04")
 def test_canonical_bytes_are_embedded_as_they_are() -> None:
-    # An encoder of our own would write these numbers differently than RFC 8785 does.
-    body = b'{"a":1e+21,"b":1e-7,"c":"\xc3\xa9"}'
+    # Not canonical, so that bytes which were read and written again would differ.
+    body = b'{"a":1E21, "b":0.10,"c":"\\u00e9"}'
     result = JSONRPCResponse(jsonrpc="2.0", id=1, result=wire.raw(body))
     assert wire.encode(result) == b'{"jsonrpc":"2.0","id":1,"result":' + body + b"}\n"
     params = {"name": "t", "arguments": orjson.Fragment(body)}
