@@ -17,7 +17,7 @@ test_the_root_itself_is_fine if denied(testing.touch("read", {"path": "/data"}))
 
 test_a_path_elsewhere_is_denied if {
 	denied(testing.touch("read", {"path": "/etc/passwd"})) == {"PATH-001"}
-	denied(testing.touch("read", {"path": "/workshop"})) == {"PATH-001"}
+	denied(testing.touch("read", {"path": "/datashop"})) == {"PATH-001"}
 }
 
 test_a_path_that_the_host_finds_outside_is_denied if {
