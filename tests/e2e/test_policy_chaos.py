@@ -510,6 +510,8 @@ def test_a_spoiled_policy_never_comes_into_force(
 ) -> None:
     bundle = proxy.workspace.root / "bundle"
     before = len(proxy.workspace.records())
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"revision": 2}))
     spoil(bundle)
     try:
         proxy.served.process.send_signal(signal.SIGHUP)
@@ -518,7 +520,8 @@ def test_a_spoiled_policy_never_comes_into_force(
     finally:
         shutil.rmtree(bundle)
         shutil.copytree(treacherous, bundle)
-    assert [type_ for type_, _ in proxy.workspace.records()[before:]] == ["policy.refused"]
+    ((type_, body),) = proxy.workspace.records()[before:]
+    assert type_ == "policy.refused" and "does not rise" not in body["reason"]
     rules, _ = denied(proxy, lambda: raw(proxy, "typed", '{"url":"http://10.0.0.1/"}'))
     assert {"EGR-002", "EGR-003", "EGR-004"} <= set(rules)
     proxy.recovers()
@@ -532,7 +535,6 @@ def test_nothing_starts_on_a_spoiled_policy(tmp_path: Path, spoil: Callable[[Pat
     workspace = Workspace.create(tmp_path)
     spoil(workspace.root / "bundle")
     served = Served(workspace)
-    assert served.line() is None
     assert served.stop() == 2
     assert workspace.logs() == [] and workspace.effects() == []
     assert served.stderr.read_text().startswith("trionyx-proxy: ")
