@@ -1,14 +1,13 @@
 """`trionyx-proxy`: set up, check, serve, mint. Parses, calls, prints; decides nothing.
 
-Exit codes: 0 done · 2 usage, configuration, key, token or policy cannot be used · 4 the log or the run's state
-cannot be used. Standard output belongs to the protocol (`serve`) or to the answer (`mint`); everything else goes to
-standard error.
+Exit codes: 0 done · 1 ended by an internal error · 2 usage, configuration, key, token or policy cannot be used ·
+4 the log or the run's state cannot be used. Standard output belongs to the protocol (`serve`) or to the answer
+(`mint`); everything else goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from trionyx_policies.errors import PolicyError
 from trionyx_proxy.config import Config, check_files, load
 from trionyx_proxy.errors import ConfigError, Problem, StateError, TokenError
 from trionyx_proxy.launcher import mint_run
+from trionyx_proxy.operatorlog import log_to_stderr
 from trionyx_proxy.pep.claimant import TOKEN_VARIABLE, claim
 from trionyx_proxy.pep.service import open_service
 from trionyx_proxy.pep.wire import claim_stdio
@@ -34,7 +34,7 @@ from trionyx_proxy.workplace import create
 LEVEL_VARIABLE = "TRIONYX_LOG_LEVEL"
 """Environment variable with the least severity of the operator's log: debug, info (default), warning, error."""
 
-DONE, UNUSABLE, UNREADABLE = 0, 2, 4
+DONE, FAILED, UNUSABLE, UNREADABLE = 0, 1, 2, 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,12 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(UNREADABLE, f"audit log: {error}")
     except StateError as error:
         return _fail(UNREADABLE, f"run state: {error}")
+    except BaseExceptionGroup as group:
+        # A defect; its text may hold received values, so only its kinds are named.
+        kinds = sorted({type(error).__name__ for error in _leaves(group)})
+        return _fail(FAILED, f"ended by an internal error: {', '.join(kinds)}")
 
 
 def _fail(code: int, *messages: str) -> int:
     for message in messages:
         print(f"trionyx-proxy: {message}", file=sys.stderr)
     return code
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """Return the exceptions in a group, however deep."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -81,7 +93,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    _log_to_stderr(os.environ.get(LEVEL_VARIABLE, "info"))
+    log_to_stderr(os.environ.get(LEVEL_VARIABLE, "info"))
     config = _load(options.config)
     # The token must not be seen by anything this process starts, nor by its own crash report.
     token = os.environ.pop(TOKEN_VARIABLE, None)
@@ -129,7 +141,7 @@ def _mint(options: argparse.Namespace) -> int:
 def _load(path: Path, *, minting: bool = False) -> Config:
     """Read and check a configuration; nothing is started if anything in it is wrong."""
     config = load(_read(path), base=path.resolve().parent)
-    problems = check_files(config, minting=minting)
+    problems = check_files(config, file=path.resolve(), minting=minting)
     if problems:
         raise ConfigError(problems)
     return config
@@ -142,25 +154,6 @@ def _read(path: Path) -> str:
         raise ConfigError((Problem(str(path), (error.strerror or "cannot be read").lower()),)) from error
     except UnicodeDecodeError as error:
         raise ConfigError((Problem(str(path), "not utf-8 text"),)) from error
-
-
-def _log_to_stderr(level: str) -> None:
-    """Send the operator's log to standard error, one JSON object a line."""
-    least = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event).decode()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    # The SDK reports through the standard library; its messages may hold received values, its warnings do not matter.
-    logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -11,14 +12,17 @@ from pathlib import Path
 from trionyx_proxy.config.settings import Config, Engine, UpstreamSettings
 from trionyx_proxy.errors import Problem
 
+_ABSOLUTE = re.compile(r"/[^:,;=]*")
 
-def check_files(config: Config, *, minting: bool = False) -> tuple[Problem, ...]:
+
+def check_files(config: Config, *, file: Path | None = None, minting: bool = False) -> tuple[Problem, ...]:
     """Return every problem with files, directories and commands; changes nothing on disk.
 
     What is found may change before it is used: whoever opens a file handles its absence again.
 
     Args:
         config: a configuration from `load`.
+        file: where it was read from; no tool server may be handed it.
         minting: whether run tokens are to be minted, which needs the launcher's private key and no more.
     """
     if minting:
@@ -35,7 +39,7 @@ def check_files(config: Config, *, minting: bool = False) -> tuple[Problem, ...]
         problems += _check_private_key("runs.launcher_key", config.runs.launcher_key)
     for upstream in config.upstreams:
         problems += _check_upstream(upstream)
-        problems += _check_reach(upstream, config)
+        problems += _check_reach(upstream, config, file)
     return tuple(problems)
 
 
@@ -119,7 +123,7 @@ def _check_upstream(upstream: UpstreamSettings) -> Iterator[Problem]:
         yield Problem(f"{place}.cwd", f"is not a directory: {upstream.cwd}")
 
 
-def _check_reach(upstream: UpstreamSettings, config: Config) -> Iterator[Problem]:
+def _check_reach(upstream: UpstreamSettings, config: Config, file: Path | None) -> Iterator[Problem]:
     """Refuse to hand a tool server the very files that hold it to account.
 
     Looks at the working directory and at paths among the arguments; a server can still open whatever its
@@ -130,11 +134,17 @@ def _check_reach(upstream: UpstreamSettings, config: Config) -> Iterator[Problem
         "audit.key": config.audit.key,
         "proxy.state_directory": config.state_directory,
         "runs.launcher_key": config.runs.launcher_key,
+        "runs.launcher_public_key": config.runs.launcher_public_key,
         "policy.bundle": config.policy.bundle,
+        "policy.opa_command": config.policy.opa_command,
+        "the configuration": file,
     }
     for setting, reached in _reached(upstream):
         for name, path in protected.items():
-            if path is not None and path.resolve().is_relative_to(reached):
+            if path is None:
+                continue
+            place = path.resolve()
+            if place.is_relative_to(reached) or reached.is_relative_to(place):
                 yield Problem(f"upstreams.{upstream.alias}.{setting}", f"reaches {name}: {path}")
 
 
@@ -143,6 +153,9 @@ def _reached(upstream: UpstreamSettings) -> Iterator[tuple[str, Path]]:
     if upstream.cwd is not None:
         yield "cwd", upstream.cwd.resolve()
     for argument in upstream.command[1:]:
-        for text in {argument, argument.partition("=")[2]}:
+        # `--root=/x`, `-R/x`, `/a:/b`, `src=/x`, `file:///x`: whatever begins with a slash may be meant as a path.
+        spelt = {argument, argument.partition("=")[2]}
+        spelt |= {match[0] for match in _ABSOLUTE.finditer(argument)}
+        for text in spelt:
             if "/" in text or text in (".", ".."):
                 yield "command", (here / text).resolve()

@@ -34,7 +34,7 @@ _URL = re.compile(
     r"(?P<path>/[^?#]*)?"
     r"(?:\?(?P<query>[^#]*))?"
     r"(?:#(?P<fragment>.*))?",
-    re.IGNORECASE | re.DOTALL,
+    re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 # Everything RFC 3986 allows somewhere; letters of other scripts are taken as their UTF-8 percent form.
 _URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")

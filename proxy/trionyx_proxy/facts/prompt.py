@@ -6,6 +6,7 @@ A prompt is the user's word, so it is read narrowly: only whole tokens of a know
 
 from __future__ import annotations
 
+import html
 import re
 
 from trionyx_proxy.facts.network import parse_address, parse_host, parse_url
@@ -21,6 +22,7 @@ _TOKEN = re.compile(r"[^\s<>\"'`|\u2018-\u201f\u00ab\u00bb,;]+")
 _TRAILING = ".,;:!?)]}*"
 _LEADING = "([{*"
 _ANY_LINK = re.compile(r"((?:https?|ftp|wss?):[/\\]*|[/\\]{2,})([^\s/\\?#<>\"'`)\]}|,;]*)", re.IGNORECASE)
+_DROPPED = dict.fromkeys(map(ord, "\t\r\n"))
 _WWW = re.compile(r"(?<![\w.@/\\-])www\.[^\s/\\?#<>\"'`)\]}|,;:]+", re.IGNORECASE)
 
 
@@ -59,6 +61,15 @@ def embedded_hosts(text: str) -> list[str]:
     Takes `scheme://…`, `//…` with a dot in its host, backslashes for slashes, and `www.…`; a host that
     cannot be read strictly appears as `invalid`. Bare names without a scheme are not taken.
     """
+    hosts = _hosts_in(text)
+    # A mail program resolves character references and drops line breaks and tabs inside an address.
+    as_shown = html.unescape(text).translate(_DROPPED)
+    if as_shown != text:
+        hosts |= _hosts_in(as_shown)
+    return sorted(hosts)
+
+
+def _hosts_in(text: str) -> set[str]:
     hosts: set[str] = set()
     # Most text holds no link; looking for the characters of one is far cheaper than looking for one.
     has_slashes = any(mark in text for mark in ("//", "\\", ":"))
@@ -70,7 +81,7 @@ def embedded_hosts(text: str) -> list[str]:
             hosts.add(_host_of(authority))
     for match in _WWW.finditer(text) if "www." in text.lower() else ():
         hosts.add(_host_of(match[0]))
-    return sorted(hosts)
+    return hosts
 
 
 def _host_of(authority: str) -> str:

@@ -74,6 +74,14 @@ class Admission:
         """The callable tools, by offered name."""
         return self._pins
 
+    def remember(self, digests: Mapping[str, str]) -> None:
+        """Pin what an earlier process of this run offered; must come before any `pin`.
+
+        Args:
+            digests: descriptor digest by offered name.
+        """
+        self._digests |= digests
+
     def pin(self, server: str, section: str, listed: list[dict[str, Any]]) -> tuple[Withheld, ...]:
         """Take an upstream's tool list; return what of it is withheld.
 

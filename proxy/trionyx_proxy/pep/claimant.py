@@ -64,4 +64,5 @@ def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
     prompt = Prompt()
     if stored is not None and stored.prompt.sha256 == claims.prompt_sha256:
         prompt = stored.prompt
-    return Claimant(identity, prompt, claims.floor)
+    # The configured floor holds for every run; a token can only start it higher.
+    return Claimant(identity, prompt, claims.floor.join(config.runs.floor))

@@ -85,7 +85,8 @@ def clean_result(received: Mapping[str, Any], *, call: str, max_bytes: int) -> R
 def _clean_block(block: object) -> dict[str, Any] | None:
     if not isinstance(block, dict):
         return None
-    shape = BLOCK_MEMBERS.get(block.get("type", ""))
+    kind = block.get("type")
+    shape = BLOCK_MEMBERS.get(kind) if isinstance(kind, str) else None
     if shape is None:
         return None
     required, optional = shape

@@ -64,6 +64,7 @@ class Downstream:
         self._admission = admission
         self._mint = mint
         self._max_in_flight = max_in_flight
+        self._refused: set[str | int] = set()
         self._server: Server[Any] = Server(
             "trionyx-proxy",
             version=version("trionyx-proxy"),
@@ -94,7 +95,21 @@ class Downstream:
             )
             await outgoing[0].send(SessionMessage(error))
 
-        async with wire.connect(source, sink, limits=limits, on_malformed=on_malformed) as pipes:
+        async def on_error(error: mcp_types.JSONRPCError) -> None:
+            """Record what the SDK refused before the gate saw it."""
+            if error.id is None or error.id in self._refused:
+                self._refused.discard(error.id or "")
+                return
+            received = orjson.dumps({"id": error.id})
+            await self._driver.call(
+                CallRejected(
+                    self._rejection(RejectionCode.MALFORMED, "", received, "the request breaks the protocol")
+                )
+            )
+
+        async with wire.connect(
+            source, sink, limits=limits, on_malformed=on_malformed, on_error=on_error
+        ) as pipes:
             outgoing.append(pipes.outgoing.clone())
             await self._server.run(
                 pipes.incoming, pipes.outgoing, self._server.create_initialization_options()
@@ -103,11 +118,18 @@ class Downstream:
     async def _gate(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Let through what is on the list; refuse and record everything else."""
         method = ctx.method
-        if ctx.request_id is None:
-            if method not in SDK_NOTIFICATIONS:
-                await self._refuse_method(method, ctx.params)
-                return None
-            return await call_next(ctx)
+        if ctx.request_id is not None:
+            self._refused.add(ctx.request_id)
+            result = await self._answer(ctx, call_next)
+            self._refused.discard(ctx.request_id)
+            return result
+        if method not in SDK_NOTIFICATIONS:
+            await self._refuse_method(method, ctx.params)
+            return None
+        return await call_next(ctx)
+
+    async def _answer(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        method = ctx.method
         if method in SDK_METHODS:
             return await call_next(ctx)
         is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS

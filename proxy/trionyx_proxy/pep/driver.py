@@ -259,7 +259,12 @@ class Driver:
                 opened.forward = scope
                 if opened.is_withdrawn:
                     scope.cancel()
-            answer = await self._exchange(effect, opened.on_progress if opened else None)
+            try:
+                answer = await self._exchange(effect, opened.on_progress if opened else None)
+            except Exception:
+                # Whatever an upstream can provoke here costs its own call and nothing else.
+                self._log.error("a tool's answer could not be handled", exc_info=True)
+                answer = Failure(FailureKind.GARBAGE, "the tool's answer could not be handled", sent=True)
         if opened is not None:
             opened.forward = None
         if scope.cancelled_caught:

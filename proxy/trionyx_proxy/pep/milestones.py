@@ -21,7 +21,10 @@ import orjson
 from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, Usage
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.core.request import CallId
-from trionyx_proxy.pep.admission import Pin, Withheld
+from trionyx_proxy.pep.admission import Pin, Withheld, printable
+
+TOOLS_PER_RECORD = 100
+"""So that the longest names and reasons fit a record line (`trionyx_audit.record`)."""
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
@@ -85,18 +88,27 @@ def policy_refused(reason: str) -> bytes:
     return _encode({"reason": reason})
 
 
-def tools_offered(server: str, pins: Iterable[Pin], withheld: Iterable[Withheld]) -> bytes:
-    """Build the body of `tools.offered`: what of an upstream's list is callable, what is not, and why."""
-    return _encode(
-        {
-            "offered": [
-                {"descriptor_sha256": pin.tool.descriptor_sha256, "id": pin.tool.id}
-                for pin in sorted(pins, key=lambda pin: pin.tool.id)
-            ],
-            "server": server,
-            "withheld": [{"name": tool.name, "reason": tool.reason} for tool in withheld],
-        }
-    )
+def tools_offered(server: str, pins: Iterable[Pin], withheld: Iterable[Withheld]) -> list[bytes]:
+    """Build the bodies of `tools.offered`: what of an upstream's list is callable, what is not, and why.
+
+    A long list takes several records; a name of a withheld tool is cut to 64 printable characters.
+    """
+    offered = [
+        {"descriptor_sha256": pin.tool.descriptor_sha256, "id": pin.tool.id}
+        for pin in sorted(pins, key=lambda pin: pin.tool.id)
+    ]
+    refused = [{"name": printable(tool.name)[:64], "reason": tool.reason[:128]} for tool in withheld]
+    parts = max(1, -(-len(offered) // TOOLS_PER_RECORD), -(-len(refused) // TOOLS_PER_RECORD))
+    return [
+        _encode(
+            {
+                "offered": offered[start : start + TOOLS_PER_RECORD],
+                "server": server,
+                "withheld": refused[start : start + TOOLS_PER_RECORD],
+            }
+        )
+        for start in range(0, parts * TOOLS_PER_RECORD, TOOLS_PER_RECORD)
+    ]
 
 
 def run_close(identity: Identity, usage: Usage, label: Label, reason: str) -> bytes:

@@ -7,7 +7,7 @@ It performs no call (`pep.driver`) and speaks no protocol (`pep.downstream`, `pe
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -69,7 +69,7 @@ class Service:
         self._resumed = state
         self._out = structlog.get_logger("trionyx.service").bind(run=claimant.identity.run)
         self._recorder = Recorder(log, deadline_s=config.audit.deadline_ms / 1_000)
-        self._admission = Admission(Catalog.from_data(bundle.data["trionyx"]))
+        self.admission = Admission(Catalog.from_data(bundle.data["trionyx"]))
         self._sections = {upstream.alias: upstream.catalog for upstream in config.upstreams}
         self._upstreams = {
             upstream.alias: Upstream(
@@ -89,7 +89,7 @@ class Service:
             point=point,
             recorder=self._recorder,
             upstreams=self._upstreams,
-            transform=self._admission.transform,
+            transform=self.admission.transform,
             forwarding=Forwarding(
                 timeout_s=config.limits.call_timeout_ms / 1_000,
                 max_result_bytes=config.limits.max_result_bytes,
@@ -162,11 +162,11 @@ class Service:
                 await upstream.settled.wait()
             downstream = Downstream(
                 self.driver,
-                self._admission,
+                self.admission,
                 mint=lambda: CallId(mint_ulid()),
                 max_in_flight=self._config.limits.max_in_flight,
             )
-            self._out.info("serving", tools=len(self._admission.pins))
+            self._out.info("serving", tools=len(self.admission.pins))
             try:
                 await downstream.serve(source, sink)
             finally:
@@ -196,7 +196,7 @@ class Service:
         if await self._recorder.store("policy.load", body, {}) is None:
             await point.aclose()
             return False
-        dropped = self._admission.reload(Catalog.from_data(bundle.data["trionyx"]))
+        dropped = self.admission.reload(Catalog.from_data(bundle.data["trionyx"]))
         old, self._point, self._bundle = self._point, point, bundle
         self.driver.reload(point, PolicyReloaded(bundle.revision, bundle.digest))
         self._out.info("policy reloaded", revision=bundle.revision, dropped=sorted(dropped))
@@ -224,16 +224,18 @@ class Service:
     async def _listed(self, upstream: Upstream, tools: list[dict[str, Any]]) -> None:
         """Pin what an upstream lists, and record it before any of it is offered."""
         section = self._sections[upstream.alias]
-        known = {tool: pin for tool, pin in self._admission.pins.items() if pin.tool.server == upstream.alias}
-        withheld = self._admission.pin(upstream.alias, section, tools)
-        pins = [pin for pin in self._admission.pins.values() if pin.tool.server == upstream.alias]
+        known = {tool: pin for tool, pin in self.admission.pins.items() if pin.tool.server == upstream.alias}
+        withheld = self.admission.pin(upstream.alias, section, tools)
+        pins = [pin for pin in self.admission.pins.values() if pin.tool.server == upstream.alias]
         for tool in withheld:
             self._out.warning("tool withheld", upstream=tool.server, tool=tool.name, reason=tool.reason)
         if known and {pin.tool.id for pin in pins} == known.keys():
             return  # the same tools came back with the same descriptors: nothing new to record
-        body = milestones.tools_offered(upstream.alias, pins, withheld)
-        if await self._recorder.store("tools.offered", body, {}) is None:
-            self._admission.pin(upstream.alias, section, [])
+        for body in milestones.tools_offered(upstream.alias, pins, withheld):
+            if await self._recorder.store("tools.offered", body, {}) is None:
+                self._out.error("a tool list could not be recorded", upstream=upstream.alias)
+                self.admission.pin(upstream.alias, section, [])
+                return
 
     async def _record(self, type_: str, body: bytes) -> None:
         seq = await self._recorder.store(type_, body, {})
@@ -254,7 +256,11 @@ class Service:
         if self._unsaved_seq == self._saved_seq:
             return
         run = self.driver.run
-        self._store.save(run.identity.run, self._unsaved_seq, run.label, _counters(run))
+        try:
+            self._store.save(run.identity.run, self._unsaved_seq, run.label, _counters(run))
+        except StateError as error:
+            self._out.warning("the state file could not be written", reason=str(error))
+            return
         self._saved_seq = self._unsaved_seq
 
 
@@ -280,12 +286,25 @@ async def open_service(config: Config, claimant: Claimant, store: RunStore) -> A
             origin=f"{config.audit.origin}/{claimant.identity.run}",
         )
         stack.callback(_release, log)
-        past = () if is_new else ((record.type, record.body) for record in records(directory))
-        state = rebuilt(past, claimant, store, size=log.size)
+        past = [] if is_new else [(record.type, record.body) for record in records(directory)]
+        # What opening itself appended was not durable before.
+        size = log.size - (log.recovered is not None)
+        state = rebuilt(past, claimant, store, size=size)
         service = Service(config, claimant, bundle=bundle, point=point, log=log, store=store, state=state)
         stack.push_async_callback(service.close)
+        service.admission.remember(_descriptors(past))
         await service.begin(is_new=is_new)
         yield service
+
+
+def _descriptors(past: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """Return the descriptor digests that a run has offered before, by tool: they stay pinned in this process."""
+    return {
+        tool["id"]: tool["descriptor_sha256"]
+        for type_, body in past
+        if type_ == "tools.offered"
+        for tool in body["offered"]
+    }
 
 
 def rebuilt(past: Any, claimant: Claimant, store: RunStore, *, size: int) -> RunState:

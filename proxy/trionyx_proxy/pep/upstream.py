@@ -38,6 +38,12 @@ STABLE_AFTER_S = 60.0
 STOP_GRACE_S = 2.0
 """Time between closing a child's input and killing it. Source: MCP 2025-11-25, stdio shutdown."""
 
+WRITE_GRACE_S = 1.0
+"""Time beyond the call's limit after which a server counts as not reading, seconds."""
+
+RELIST_EVERY_S = 5.0
+"""A server that says its list changed is asked again at most this often, seconds."""
+
 MAX_TOOLS = 1_000
 MAX_PAGES = 100
 STDERR_LINE_BYTES = 4_096
@@ -75,6 +81,7 @@ class _Connection:
     envelope: dict[str, Any] = field(default_factory=dict)
     is_ready: bool = False
     garbage: bool = False
+    list_changed: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Upstream:
@@ -162,6 +169,7 @@ class Upstream:
                         await self._greet(connection)
                         await self._list(connection)
                     connection.is_ready = True
+                    tasks.start_soon(self._relist, connection)
                     yield ended
                 except (MCPError, UpstreamError, TimeoutError) as error:
                     failure = error
@@ -243,7 +251,13 @@ class Upstream:
         if on_progress is not None:
             options["on_progress"] = _numbers_only(on_progress)
         try:
-            return await connection.dispatcher.send_raw_request("tools/call", params, options)
+            # The dispatcher's own clock starts when the request is written; a server that reads nothing
+            # would hold the call for ever.
+            with anyio.move_on_after(timeout_s + WRITE_GRACE_S):
+                return await connection.dispatcher.send_raw_request("tools/call", params, options)
+            self._log.warning("upstream reads nothing and is ended")
+            connection.scope.cancel()
+            return Failure(FailureKind.TIMEOUT, "the tool did not answer in time", sent=True)
         except MCPError as error:
             # A server may use these codes for errors of its own: that costs it a wrong word in a record, no more.
             match error.error.code:
@@ -287,13 +301,21 @@ class Upstream:
         raise MCPError(code=mcp_types.METHOD_NOT_FOUND, message="not offered")
 
     async def _notified(self, _: object, method: str, params: Mapping[str, Any] | None) -> None:
-        """Take a notification: a changed tool list is read and compared again, the rest is dropped."""
+        """Take a notification: a changed tool list is read again later, the rest is dropped."""
         if method == "notifications/tools/list_changed" and self._connection is not None:
-            with anyio.move_on_after(self._launch.start_timeout_s):
-                try:
-                    await self._list(self._connection)
-                except (MCPError, UpstreamError) as error:
-                    self._log.warning("upstream's changed tool list is unusable", reason=_reason(error))
+            self._connection.list_changed.set()
+
+    async def _relist(self, connection: _Connection) -> None:
+        """Read the tool list again when it changed, once for however many notices came meanwhile."""
+        while True:
+            await connection.list_changed.wait()
+            connection.list_changed = anyio.Event()
+            try:
+                with anyio.fail_after(self._launch.start_timeout_s):
+                    await self._list(connection)
+            except (MCPError, UpstreamError, TimeoutError) as error:
+                self._log.warning("upstream's changed tool list is unusable", reason=_reason(error))
+            await anyio.sleep(RELIST_EVERY_S)
 
     async def _drain_stderr(self, stream: anyio.abc.ByteReceiveStream) -> None:
         """Pass the child's standard error to the operator's log, cut and escaped; never to the agent."""

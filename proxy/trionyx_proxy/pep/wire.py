@@ -26,10 +26,16 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from pydantic import ValidationError
 
+from trionyx_audit.canonical import MAX_INTEGER
 from trionyx_proxy.arguments import Limits, parse
 from trionyx_proxy.errors import ArgumentError
 
 CHUNK_BYTES = 65_536
+
+MAX_ID_CHARS = 256
+
+MAX_UNANSWERED = 256
+"""Requests of one peer that may wait for an answer; while there are more, nothing further is read from it."""
 
 RAW = ""
 """Key under which a result or argument object that is already canonical JSON travels through the SDK.
@@ -56,6 +62,10 @@ class Malformed:
 
 OnMalformed = Callable[[Malformed], Awaitable[JSONRPCMessage | None]]
 """Told of each malformed line; a message it returns is read in the line's place."""
+
+
+OnError = Callable[[JSONRPCError], Awaitable[None]]
+"""Told of each error answer before it is written."""
 
 
 class ByteSource(Protocol):
@@ -140,7 +150,15 @@ def _lenient_id(line: bytes) -> str | int | None:
     except (ValueError, RecursionError):
         return None
     found = value.get("id") if isinstance(value, dict) else None
-    return found if isinstance(found, str | int) and not isinstance(found, bool) else None
+    match found:
+        case bool():
+            return None
+        case int() if abs(found) <= MAX_INTEGER:
+            return found
+        case str() if found.isascii() and len(found) <= MAX_ID_CHARS:
+            return found
+        case _:
+            return None  # an id that cannot be written back addresses nobody
 
 
 async def lines(source: ByteSource, max_bytes: int) -> AsyncIterator[tuple[bytes, bool]]:
@@ -182,9 +200,41 @@ class Wire:
     outgoing: MemoryObjectSendStream[SessionMessage]
 
 
+class _Unanswered:
+    """Requests read and not yet answered; a peer that reads no answers is read no further."""
+
+    def __init__(self) -> None:
+        self._ids: set[str | int] = set()
+        self._freed = anyio.Event()
+
+    async def admit(self, message: JSONRPCMessage) -> None:
+        """Note a request, waiting while too many are unanswered; a withdrawn one gets no answer."""
+        match message:
+            case JSONRPCNotification(
+                method="notifications/cancelled", params={"requestId": str() | int() as id_}
+            ):
+                self.settle(id_)
+            case JSONRPCRequest():
+                while len(self._ids) >= MAX_UNANSWERED:
+                    self._freed = anyio.Event()
+                    await self._freed.wait()
+                self._ids.add(message.id)
+
+    def settle(self, id_: str | int | None) -> None:
+        """Forget an answered or withdrawn request."""
+        if id_ is not None and id_ in self._ids:
+            self._ids.discard(id_)
+            self._freed.set()
+
+
 @asynccontextmanager
 async def connect(
-    source: ByteSource, sink: ByteSink, *, limits: Limits, on_malformed: OnMalformed
+    source: ByteSource,
+    sink: ByteSink,
+    *,
+    limits: Limits,
+    on_malformed: OnMalformed,
+    on_error: OnError | None = None,
 ) -> AsyncIterator[Wire]:
     """Join a byte pipe pair to message streams until the block is left.
 
@@ -193,6 +243,7 @@ async def connect(
     """
     to_peer, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     to_us, from_peer = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    unanswered = _Unanswered()
 
     async def read() -> None:
         async with to_us:
@@ -203,6 +254,7 @@ async def connect(
                     if instead is None:
                         continue
                     message = instead
+                await unanswered.admit(message)
                 try:
                     await to_us.send(SessionMessage(message))
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -211,10 +263,15 @@ async def connect(
     async def write() -> None:
         async with from_us:
             async for item in from_us:
+                message = item.message
+                if on_error is not None and isinstance(message, JSONRPCError):
+                    await on_error(message)
                 try:
-                    await sink.send(encode(item.message))
+                    await sink.send(encode(message))
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
                     return
+                if isinstance(message, JSONRPCResponse | JSONRPCError):
+                    unanswered.settle(message.id)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read)
@@ -280,8 +337,9 @@ class _FileSink:
 
 
 def _is_pollable(descriptor: int) -> bool:
+    # The null device is a character device that no event loop can wait for.
     mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
 
 
 async def claim_stdio() -> tuple[ByteSource, ByteSink]:
