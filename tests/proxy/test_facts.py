@@ -395,3 +395,24 @@ def test_long_texts_are_read_quickly() -> None:
             facts_of("email", text),
         )
     assert time.perf_counter() - began < 3  # measured: under 0.5 s
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<a href="https:&#47;&#47;evil.example/x">',
+        '<a href="https:/&#x2f;evil.example/">',
+        "https:/\t/evil.example/x",
+    ],
+)
+def test_a_link_as_a_mail_program_resolves_it_is_seen(text: str) -> None:
+    from trionyx_proxy.facts.prompt import embedded_hosts
+
+    assert "evil.example" in embedded_hosts(text)
+
+
+@pytest.mark.parametrize("text", ["http\u017f://evil.example/", "\u212a://evil.example/"])
+def test_a_scheme_is_ascii(text: str) -> None:
+    from trionyx_proxy.facts.network import parse_url
+
+    assert parse_url(text) is None

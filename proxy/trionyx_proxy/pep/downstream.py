@@ -45,6 +45,9 @@ INSTRUCTIONS = (
 MAX_PROGRESS = 1_000
 """Progress notifications passed on per call; a faster upstream gains nothing by more."""
 
+MAX_REJECTIONS = 10_000
+"""Messages without a meaning that one connection may send; then it is closed, so that it cannot fill the disk."""
+
 MintCall = Callable[[], CallId]
 
 
@@ -65,6 +68,8 @@ class Downstream:
         self._mint = mint
         self._max_in_flight = max_in_flight
         self._refused: set[str | int] = set()
+        self._rejections = 0
+        self._closing: anyio.CancelScope | None = None
         self._server: Server[Any] = Server(
             "trionyx-proxy",
             version=version("trionyx-proxy"),
@@ -111,9 +116,10 @@ class Downstream:
             source, sink, limits=limits, on_malformed=on_malformed, on_error=on_error
         ) as pipes:
             outgoing.append(pipes.outgoing.clone())
-            await self._server.run(
-                pipes.incoming, pipes.outgoing, self._server.create_initialization_options()
-            )
+            with anyio.CancelScope() as self._closing:
+                await self._server.run(
+                    pipes.incoming, pipes.outgoing, self._server.create_initialization_options()
+                )
 
     async def _gate(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Let through what is on the list; refuse and record everything else."""
@@ -183,6 +189,9 @@ class Downstream:
     def _rejection(
         self, code: RejectionCode, subject: str, received: bytes, detail: str, call: CallId | None = None
     ) -> Rejection:
+        self._rejections += 1
+        if self._rejections >= MAX_REJECTIONS and self._closing is not None:
+            self._closing.cancel()
         digest = hashlib.sha256(received).hexdigest()
         return Rejection(call or self._mint(), code, subject, detail, digest, len(received), _now_ms())
 

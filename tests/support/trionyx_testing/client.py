@@ -93,7 +93,9 @@ class Client:
 class Served(Client):
     """A real `trionyx-proxy serve` process and a client of it."""
 
-    def __init__(self, workspace: Workspace, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, env: Mapping[str, str] | None = None, *, stderr: int | None = None
+    ) -> None:
         whole = {
             "PATH": os.environ["PATH"],
             "HOME": str(workspace.root),
@@ -107,7 +109,7 @@ class Served(Client):
                 serve_command(workspace),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=errors if stderr is None else stderr,
                 env=whole,
                 bufsize=0,
             )
@@ -127,7 +129,11 @@ class Served(Client):
         """Close the proxy's input, wait for its end, return its exit code."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        code = self.process.wait(WAIT_S)
+        try:
+            code = self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
         self.process.stdout.close()
         return code
 

@@ -2,7 +2,8 @@
 
 Run as `python -m trionyx_testing.toolserver`, configured by its environment alone:
 TOOL_JOURNAL  file that each executed call is appended to (one JSON line, fsynced) before the answer is written;
-TOOL_MODE     "" | "garbage_at_start" | "exit_at_start" | "hang_at_start" | "drift" (a changed descriptor);
+TOOL_MODE     "" | "garbage_at_start" | "exit_at_start" | "hang_at_start" | "drift" (a changed
+              descriptor) | "many" (hundreds of tools that nobody classified);
 TOOL_ERA      "handshake" (default) | "modern" (no `initialize`).
 It is written on the standard library so that it starts fast and shares no code with what it tests.
 """
@@ -36,6 +37,10 @@ TOOLS: dict[str, dict[str, Any]] = {
     "progress": {"type": "object", "properties": {"steps": {"type": "integer", "default": 3}}},
     "structured": {"type": "object", "properties": {}},
     "odd_block": {"type": "object", "properties": {}},
+    "odd_type": {"type": "object", "properties": {}},
+    "deaf": {"type": "object", "properties": {}},
+    "chatty": {"type": "object", "properties": {}},
+    "restless": {"type": "object", "properties": {}},
     "rpc_error": {"type": "object", "properties": {}},
     "environment": {"type": "object", "properties": {}},
     "typed": {
@@ -84,6 +89,8 @@ def descriptors() -> list[dict[str, Any]]:
         }
         for name, schema in TOOLS.items()
     ]
+    if os.environ.get("TOOL_MODE") == "many":
+        listed += [{"name": f"unknown_{number}" + "x" * 100, "inputSchema": TEXT} for number in range(900)]
     if os.environ.get("TOOL_MODE") == "drift":
         listed[0]["description"] = "Now with other words."
     return listed
@@ -140,6 +147,19 @@ def call(request: Any, name: str, arguments: dict[str, Any], meta: dict[str, Any
             return text("done")
         case "structured":
             return text("see structured", structuredContent={"rows": [{"n": 1}]}, _meta={"canary": "dropped"})
+        case "odd_type":
+            return {"content": [{"type": [], "text": "canary in an odd block"}]}
+        case "deaf":
+            write({"jsonrpc": "2.0", "id": request, "result": text("reads nothing from now on")})
+            time.sleep(3600)
+        case "chatty":
+            for _ in range(100):
+                os.write(2, b"x" * 4_000 + b"\n")
+            return text("said much")
+        case "restless":
+            for _ in range(100):
+                write_raw(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n' * 100)
+            return text("changed much")
         case "odd_block":
             return {"content": [{"type": "hologram", "data": "?"}]}
         case "environment":

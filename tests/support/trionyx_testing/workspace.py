@@ -57,6 +57,10 @@ CATALOG: dict[str, dict[str, Any]] = {
     "progress": tool(steps=("plain", "integer")),
     "structured": tool(),
     "odd_block": tool(),
+    "odd_type": tool(),
+    "deaf": tool(),
+    "chatty": tool(),
+    "restless": tool(),
     "rpc_error": tool(),
     "environment": tool(),
     "typed": tool(
