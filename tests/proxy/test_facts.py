@@ -416,3 +416,14 @@ def test_a_scheme_is_ascii(text: str) -> None:
     from trionyx_proxy.facts.network import parse_url
 
     assert parse_url(text) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "hidden"),
+    [("/home/u/.notes/a", False), ("/home/u/.notes/.env", True), ("/home/u/.other/a", True), ("/.env", True)],
+)
+def test_a_root_below_a_dot_directory_hides_nothing_below_it(path: str, hidden: bool) -> None:
+    from trionyx_proxy.facts.path import parse_path
+
+    place = parse_path(path, ("/home/u/.notes", "/srv"))
+    assert place is not None and place.hidden is hidden

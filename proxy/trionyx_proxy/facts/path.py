@@ -27,7 +27,7 @@ class Place:
     Args:
         path: `.` and doubled slashes removed, `..` resolved lexically; never climbs above "/".
         inside: absolute, below one of the roots, and at no step of its spelling above them.
-        hidden: whether a component begins with a dot.
+        hidden: whether a component begins with a dot; the root that the path lies below does not count.
         control: whether it holds control, direction or invisible characters.
     """
 
@@ -65,10 +65,12 @@ def parse_path(text: str, roots: tuple[str, ...]) -> Place | None:
             return None
         else:
             steps.append(step)
+    # The operator chose the roots; the longest one that fits is not the caller's doing.
+    root = max((len(root) for root in rooted if inside and steps[: len(root)] == root), default=0)
     return Place(
         path=("/" if text.startswith("/") else "") + "/".join(steps) or ".",
         inside=inside and any(steps[: len(root)] == root for root in rooted),
-        hidden=any(step.startswith(".") and step != ".." for step in steps),
+        hidden=any(step.startswith(".") and step != ".." for step in steps[root:]),
         control=has_hidden(text),
     )
 

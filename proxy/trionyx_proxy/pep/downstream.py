@@ -102,8 +102,10 @@ class Downstream:
 
         async def on_error(error: mcp_types.JSONRPCError) -> None:
             """Record what the SDK refused before the gate saw it."""
-            if error.id is None or error.id in self._refused:
-                self._refused.discard(error.id or "")
+            if error.id is None:
+                return  # a malformed line; its rejection is recorded already
+            if error.id in self._refused:
+                self._refused.discard(error.id)
                 return
             received = orjson.dumps({"id": error.id})
             await self._driver.call(
