@@ -87,7 +87,10 @@ def _search() -> Path:
     cached = CACHE / "opa"
     if cached.is_file():
         return cached
-    raise EngineError("no opa executable; run trionyx-policy opa install, or name one in policy.opa_command")
+    raise EngineError(
+        "no opa executable; run trionyx-policy opa install, or name one with --opa or TRIONYX_OPA "
+        "(for the proxy: policy.opa_command)"
+    )
 
 
 def opa_archive(sources: Mapping[str, bytes], data: bytes, *, revision: str) -> bytes:

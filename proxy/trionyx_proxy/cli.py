@@ -26,7 +26,7 @@ from trionyx_proxy.errors import ConfigError, Problem, StateError, TokenError
 from trionyx_proxy.launcher import mint_run
 from trionyx_proxy.operatorlog import log_to_stderr
 from trionyx_proxy.pep.claimant import TOKEN_VARIABLE, claim
-from trionyx_proxy.pep.service import open_service
+from trionyx_proxy.pep.service import check_sections, open_service
 from trionyx_proxy.pep.wire import claim_stdio
 from trionyx_proxy.state import RunStore
 from trionyx_proxy.workplace import create
@@ -85,8 +85,10 @@ def _check(options: argparse.Namespace) -> int:
     config = _load(options.config)
     load_signer(config.audit.key)
     bundle = load_bundle(config.policy.bundle)
+    check_sections(config, bundle)
+    servers = "1 tool server" if len(config.upstreams) == 1 else f"{len(config.upstreams)} tool servers"
     print(
-        f"{options.config}: {len(config.upstreams)} tool servers, engine {config.policy.engine}, "
+        f"{options.config}: {servers}, engine {config.policy.engine}, "
         f"policy revision {bundle.revision} ({bundle.digest[:12]}), no problems"
     )
     return DONE
@@ -174,11 +176,15 @@ def _parser() -> argparse.ArgumentParser:
     mint = commands.add_parser("mint", help="mint a run: register its prompt, print its token")
     mint.set_defaults(command=_mint)
     for command in (check, serve, mint):
-        command.add_argument("--config", type=Path, required=True, metavar="FILE")
-    mint.add_argument("--agent", required=True, metavar="NAME")
-    mint.add_argument("--user", required=True, metavar="USER")
-    mint.add_argument("--tenant", default="", metavar="TENANT")
-    mint.add_argument("--ttl", type=int, default=86_400, metavar="SECONDS")
+        command.add_argument(
+            "--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML"
+        )
+    mint.add_argument("--agent", required=True, metavar="NAME", help="name of the agent's definition")
+    mint.add_argument("--user", required=True, metavar="USER", help="on whose behalf the agent acts")
+    mint.add_argument("--tenant", default="", metavar="TENANT", help="may be left out")
+    mint.add_argument(
+        "--ttl", type=int, default=86_400, metavar="SECONDS", help="until the token expires (default: a day)"
+    )
     mint.add_argument("--prompt-file", required=True, metavar="FILE", help="the trusted prompt, - for stdin")
     return parser
 

@@ -23,6 +23,7 @@ state_directory = "state"              # labels and counters of runs; rebuilt fr
 [policy]
 # bundle = "bundle"                    # a directory made by `trionyx-policy init`; without it, the shipped bundle
 engine = "wasm"                        # or "opa": a supervised OPA server
+# opa_command = "/usr/local/bin/opa"   # for "opa"; without it, PATH and the cache of `trionyx-policy opa install`
 deadline_ms = 250                      # a decision that takes longer is a denial
 memory_mb = 64
 
@@ -46,9 +47,10 @@ max_in_flight = 32
 
 # One table per tool server. Its tools appear to the agent as ALIAS__TOOL, if the catalog knows them.
 # [upstreams.files]
-# command = ["/usr/bin/npx", "-y", "@modelcontextprotocol/server-filesystem", "/srv/notes"]
+# command = ["/usr/local/bin/mcp-server-filesystem", "/srv/notes"]
 # catalog = "filesystem"               # section of the policy's catalog; the alias, if absent
 # env = {{ PATH = "/usr/bin:/bin" }}     # the whole environment: nothing is inherited
+# cwd = "/srv/notes"
 # start_timeout_ms = 10000
 """
 

@@ -173,7 +173,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         "fetch": (fetch, {"PATH": "/nonexistent"}),  # where it finds Node.js, it installs packages for it
     }
     tables = [upstream(alias, *how) for alias, how in commands.items()]
-    tables.append(upstream("unclassified", *commands["filesystem"]))
+    # Under another server's section none of its tools is classified.
+    tables.append(upstream("unclassified", *commands["filesystem"]) + 'catalog = "mail"\n')
     workspace = Workspace.create(tmp_path_factory.mktemp("real"), upstreams="".join(tables))
     adapt(workspace.root / "bundle", root)
     with site() as (address, requested):

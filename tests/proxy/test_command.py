@@ -48,6 +48,10 @@ def test_every_problem_of_a_configuration_is_named_at_once(
         assert sum(message.startswith(place + ":") for message in messages) == 1, messages
 
 
+def other_vkey(workspace: Workspace) -> None:
+    (workspace.root / "audit.key.vkey").write_text("corp.example/other+00000000+AAAA\n")
+
+
 BREAKAGES: dict[str, tuple[Callable[[Workspace], object], str]] = {
     "no configuration": (lambda space: space.config.unlink(), "config.toml"),
     "not toml": (lambda space: space.config.write_text("[policy"), "toml"),
@@ -58,6 +62,11 @@ BREAKAGES: dict[str, tuple[Callable[[Workspace], object], str]] = {
     "no upstream command": (
         lambda space: edited(space, "command = [", 'command = ["/nonexistent/tool", '),
         "upstreams.test.command",
+    ),
+    "a key for other logs": (other_vkey, "audit.origin"),
+    "an unknown catalog section": (
+        lambda space: edited(space, 'catalog = "test"', 'catalog = "tset"'),
+        "upstreams.test.catalog",
     ),
     "no bundle": (lambda space: edited(space, 'bundle = "bundle"', 'bundle = "absent"'), "policy"),
     "bundle without a pack": (

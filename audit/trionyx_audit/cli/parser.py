@@ -122,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     proven = commands.add_parser("prove", parents=[common], help="make a proof that needs no log")
     proven.add_argument("log", type=Path, metavar="LOG")
     which = proven.add_mutually_exclusive_group(required=True)
-    which.add_argument("record", nargs="?", metavar="SEQ|CALL", help="record number, or call id")
+    which.add_argument(
+        "record", nargs="?", metavar="SEQ|CALL", help="record number, or the id of a call that has one record"
+    )
     which.add_argument("--since", type=Path, metavar="CHECKPOINT", help="prove growth since this checkpoint")
     proven.add_argument("--out", type=Path, metavar="FILE", help="write the proof here (.tlog-proof)")
 

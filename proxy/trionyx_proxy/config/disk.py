@@ -30,6 +30,7 @@ def check_files(config: Config, *, file: Path | None = None, minting: bool = Fal
     problems = [
         *_check_policy(config),
         *_check_private_key("audit.key", config.audit.key),
+        *_check_origin(config),
         *_check_directory("audit.directory", config.audit.directory),
         *_check_directory("proxy.state_directory", config.state_directory),
     ]
@@ -98,6 +99,17 @@ def _check_private_key(place: str, path: Path) -> Iterator[Problem]:
     yield from problems
     if not problems and stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield Problem(place, f"is open to other users, run: chmod 600 {path}")
+
+
+def _check_origin(config: Config) -> Iterator[Problem]:
+    """Compare the log's name with the verifier key beside the audit key, which auditors hold."""
+    beside = config.audit.key.with_name(config.audit.key.name + ".vkey")
+    try:
+        name = beside.read_text(encoding="utf-8").partition("+")[0]
+    except (OSError, UnicodeDecodeError):
+        return  # auditors may hold the public key in another form
+    if config.audit.origin != name and not config.audit.origin.startswith(name + "/"):
+        yield Problem("audit.origin", f"auditors' key {beside.name} is for logs below {name}")
 
 
 def _check_directory(place: str, path: Path) -> Iterator[Problem]:

@@ -29,7 +29,7 @@ from trionyx_proxy.core.event import PolicyReloaded
 from trionyx_proxy.core.evidence import resume
 from trionyx_proxy.core.request import CallId
 from trionyx_proxy.core.run import Run
-from trionyx_proxy.errors import StateError
+from trionyx_proxy.errors import ConfigError, Problem, StateError
 from trionyx_proxy.pep import milestones, wire
 from trionyx_proxy.pep.admission import Admission
 from trionyx_proxy.pep.claimant import Claimant
@@ -270,11 +270,13 @@ async def open_service(config: Config, claimant: Claimant, store: RunStore) -> A
 
     Raises:
         BundleError, EngineError: the policy cannot be used.
+        ConfigError: the policy's catalog does not know an upstream's section.
         AuditError: the log is damaged, owned by another process, or cannot be written.
         StateError: the log is shorter than what the state file remembers.
 
     """
     bundle = await anyio.to_thread.run_sync(load_bundle, config.policy.bundle)
+    check_sections(config, bundle)
     directory = config.audit.directory / claimant.identity.run
     is_new = not directory.exists()
     async with AsyncExitStack() as stack:
@@ -329,6 +331,24 @@ def _release(log: Log) -> None:
     """Let go of the log's lock, also when the log has failed."""
     with suppress(AuditError):
         log.close()
+
+
+def check_sections(config: Config, bundle: Bundle) -> None:
+    """Refuse upstreams whose tools the policy's catalog knows nothing of.
+
+    Raises:
+        ConfigError: with one problem per upstream.
+    """
+    catalog = Catalog.from_data(bundle.data["trionyx"])
+    problems = tuple(
+        Problem(
+            f"upstreams.{upstream.alias}.catalog", f"the policy's catalog has no section `{upstream.catalog}`"
+        )
+        for upstream in config.upstreams
+        if not catalog.names(upstream.catalog)
+    )
+    if problems:
+        raise ConfigError(problems)
 
 
 def engine_settings(config: Config) -> EngineSettings:

@@ -335,6 +335,8 @@ def _printable(text: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer within start_timeout_ms"
     return _printable(str(error)) or type(error).__name__
 
 
