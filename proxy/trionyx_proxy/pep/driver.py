@@ -117,7 +117,8 @@ class Driver:
         self._on_stored = on_stored
         self._open: dict[CallId, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_broken = False
+        self.is_broken = False
+        """Whether a defect ended the run: everything is refused from then on, without a record."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._log = structlog.get_logger("trionyx.driver")
@@ -139,7 +140,7 @@ class Driver:
                 call = event.request.call
             case CallRejected():
                 call = event.rejection.call
-        if self._is_broken:
+        if self.is_broken:
             return CLOSED
         opened = _Open(asyncio.get_running_loop().create_future(), on_progress)
         self._open[call] = opened
@@ -168,7 +169,7 @@ class Driver:
         return False
 
     def _feed(self, event: Event) -> None:
-        if self._is_broken:
+        if self.is_broken:
             return
         try:
             self.run, effects = self.run.receive(event)
@@ -181,7 +182,7 @@ class Driver:
             self._perform(effect)
 
     def _break(self) -> None:
-        self._is_broken = True
+        self.is_broken = True
         for call in list(self._open):
             self._end(call, CLOSED)
 

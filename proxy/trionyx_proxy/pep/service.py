@@ -169,11 +169,14 @@ class Service:
             self._out.info("serving", tools=len(self.admission.pins))
             try:
                 await downstream.serve(source, sink)
+            except Exception:
+                reason = "internal error"
+                raise
             finally:
                 with anyio.CancelScope(shield=True):
                     if not await self.driver.drain(DRAIN_S):
                         self._out.error("calls did not end in time", in_flight=self.driver.in_flight)
-                    await self._end(reason)
+                    await self._end("internal error" if self.driver.is_broken else reason)
             tasks.cancel_scope.cancel()
 
     async def reload(self) -> bool:
