@@ -190,8 +190,10 @@ class Log:
         if self._released:
             return
         self._released = True
-        self._appender.close()
-        self._lock.close()
+        try:
+            self._appender.close()
+        finally:
+            self._lock.close()
         if self._failure is not None:
             raise StorageError(self._failure)
 

@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from trionyx_audit.errors import PayloadError
-from trionyx_audit.storage import Layout, replace_file
+from trionyx_audit.storage import Layout, open_regular, replace_file
 
 COMMIT_CONTEXT = b"trionyx-audit/v1 commit\n"
 PAYLOAD_CONTEXT = b"trionyx-audit/v1 payload\n"
@@ -92,7 +92,7 @@ class Vault:
             PayloadError: erased, not readable, or malformed.
         """
         try:
-            with _key_path(layout).open("rb") as file:
+            with open_regular(_key_path(layout)) as file:
                 key = file.read(KEY_BYTES + 1)
         except OSError as error:
             raise PayloadError("the keyvault's key is erased or not readable") from error
@@ -145,7 +145,7 @@ def entries(path: Path, offset: int = 0) -> Iterator[Entry]:
     A missing file has no entries: payloads may be erased or kept elsewhere.
     """
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except FileNotFoundError:
         return
     with file:
@@ -161,7 +161,7 @@ def read_entry(path: Path, entry: Entry) -> bytes:
     Raises:
         PayloadError: the file has changed since it was listed.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(entry.offset + 4)
         data = file.read(entry.length)
     if len(data) != entry.length:

@@ -16,9 +16,13 @@ from trionyx_audit.chain import Chain
 from trionyx_audit.errors import EncodingError, FormatError, UnreadableError, UnsupportedError
 from trionyx_audit.note import MAX_NOTE_BYTES
 from trionyx_audit.record import FORMAT, MAX_LINE, Record
-from trionyx_audit.storage import SEGMENT_SUFFIX, Layout
+from trionyx_audit.storage import SEGMENT_SUFFIX, Layout, open_regular
 
 MAX_MANIFEST_BYTES = 65_536
+
+
+MAX_ZEROS = 64 << 20
+"""Longest tail of zeros that a crash may have left, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ class LineReader:
         path = self._layout.segments / self.segment
         self.torn = None
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 if os.fstat(file.fileno()).st_size < self.end:
                     raise FormatError(
                         "the segment was cut while it was read",
@@ -179,7 +183,12 @@ class LineReader:
         raise FormatError(reason, seq=self.size, offset=self.offset, segment=self.segment)
 
     def _only_zeros_follow(self, file: BinaryIO) -> bool:
-        """Tell whether the rest of the file is what a crash leaves of a grown but unwritten file."""
+        """Tell whether the rest of the file is what a crash leaves of a grown but unwritten file.
+
+        A file that is grown beyond any batch is no such rest, and would take for ever to read.
+        """
+        if os.fstat(file.fileno()).st_size - self.offset > MAX_ZEROS:
+            return False
         while block := file.read(1 << 20):
             if block.count(0) != len(block):
                 return False
@@ -221,7 +230,7 @@ def read_manifest(layout: Layout) -> Manifest:
         UnsupportedError: of another format version.
     """
     try:
-        with layout.manifest.open("rb") as file:
+        with open_regular(layout.manifest) as file:
             text = file.read(MAX_MANIFEST_BYTES)
     except OSError as error:
         raise unreadable(layout.manifest, error) from error
@@ -249,13 +258,15 @@ def published_notes(layout: Layout) -> Iterator[tuple[int, bytes]]:
         UnreadableError: the file exists and cannot be read.
     """
     try:
-        with layout.checkpoints.open("rb") as file:
+        with open_regular(layout.checkpoints) as file:
             end = 0
             while True:
                 head = file.readline(16)
                 digits = head[:-1]
                 if head[-1:] != b"\n" or not digits.isdigit() or int(digits) > MAX_NOTE_BYTES:
                     return
+                if b"%d" % int(digits) != digits:
+                    return  # one note has one spelling
                 note = file.read(int(digits))
                 if len(note) != int(digits):
                     return
@@ -274,7 +285,7 @@ def read_checkpoint(path: Path) -> bytes | None:
         UnreadableError: it exists and cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_NOTE_BYTES + 1)
     except FileNotFoundError:
         return None

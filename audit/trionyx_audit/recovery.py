@@ -142,8 +142,11 @@ def _take_up(layout: Layout, key: VerifierKey) -> Head:
         raise StorageError(
             f"{layout.directory}: cut to {frontier.size} records, the checkpoint has {sealed.size}"
         )
+    if not reader.segments:
+        raise StorageError(f"{layout.directory}: there is no segment")
     first = reader.segments[-1]
     torn_file = _set_aside(layout, reader.torn) if reader.torn else ""
+    _drop_payloads_ahead(layout, reader.segments)
     _cut_payloads(layout, first, frontier.size)
     recovery = None
     if reader.torn or (frontier.size > sealed.size and sealed.size):
@@ -184,6 +187,17 @@ def _set_aside(layout: Layout, torn: TornTail) -> str:
     replace_file(target, tail, 0o600)
     cut_file(path, torn.offset)
     return target.name
+
+
+def _drop_payloads_ahead(layout: Layout, segments: tuple[int, ...]) -> None:
+    """Remove payload files of a segment that a crash kept from being begun: none of it was acknowledged."""
+    ahead = [
+        path for path in layout.payloads.iterdir() if path.stem.isdecimal() and int(path.stem) > segments[-1]
+    ]
+    for path in ahead:
+        path.unlink()
+    if ahead:
+        sync_directory(layout.payloads)
 
 
 def _cut_payloads(layout: Layout, first: int, size: int) -> None:

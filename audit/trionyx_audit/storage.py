@@ -6,10 +6,13 @@ fsync may have dropped the very pages that a second one would then report as cle
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from trionyx_audit.errors import LockedError, StorageError
 
@@ -151,8 +154,24 @@ class AppendFile:
             raise storage_error(self.path, error) from error
 
     def close(self) -> None:
-        """Close without syncing; what was not synced was never acknowledged."""
-        os.close(self._descriptor)
+        """Close without syncing; what was not synced was never acknowledged. Closing again does nothing."""
+        # INVARIANT: a descriptor is closed once; its number may belong to somebody else's file by then.
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; never waits, as opening a pipe that somebody left there would.
+
+    Raises:
+        OSError: there is none, it cannot be read, or it is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return open(descriptor, "rb")
 
 
 class DirectoryLock:

@@ -84,13 +84,14 @@ def run(options: Options) -> Exit:
         if not options.json:
             write_lines([""] * (place > 0) + text)
     worst = worst_of(codes)
-    for path, head in outside:
-        if head.origin not in matched:
-            raise UsageError(f"{path}: the checkpoint is of none of the logs given")
     if options.json:
         write_lines([json_line({"schema": SCHEMA, "exit": int(worst), "logs": objects})])
     if options.remember:
         _store_memory(options.remember, memory)
+    # A violation outweighs a checkpoint that is of another log: the log may no longer tell its own name.
+    strange = [path for path, head in outside if head.origin not in matched]
+    if strange and worst is not Exit.VIOLATED:
+        raise UsageError(f"{strange[0]}: the checkpoint is of none of the logs given")
     return worst
 
 

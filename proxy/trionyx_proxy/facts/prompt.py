@@ -22,6 +22,9 @@ _TOKEN = re.compile(r"[^\s<>\"'`|\u2018-\u201f\u00ab\u00bb,;]+")
 _TRAILING = ".,;:!?)]}*"
 _LEADING = "([{*"
 _ANY_LINK = re.compile(r"((?:https?|ftp|wss?):[/\\]*|[/\\]{2,})([^\s/\\?#<>\"'`)\]}|,;]*)", re.IGNORECASE)
+_USERINFO = re.compile(r"[^/\\?#\n]{0,512}@([^\s/\\?#<>\"'`)\]}|,;@]*)")
+"""What may stand before a link's host; parsers take almost any character there, spaces included."""
+
 _DROPPED = dict.fromkeys(map(ord, "\t\r\n"))
 _WWW = re.compile(r"(?<![\w.@/\\-])www\.[^\s/\\?#<>\"'`)\]}|,;:]+", re.IGNORECASE)
 
@@ -79,6 +82,9 @@ def _hosts_in(text: str) -> set[str]:
         # Browsers take `https:host` and `//host` too; with a dot it could be meant so.
         if (has_scheme and len(match[1].rpartition(":")[2]) >= 2) or "." in authority:
             hosts.add(_host_of(authority))
+            # `https://ours.example;@theirs.example/`: whatever follows an `@` may be the host that is meant.
+            if (found := _USERINFO.match(text, match.end(1))) is not None:
+                hosts.add(_host_of(found[1]))
     for match in _WWW.finditer(text) if "www." in text.lower() else ():
         hosts.add(_host_of(match[0]))
     return hosts
