@@ -261,8 +261,10 @@ def _zone_clearance(entry: ToolEntry, fact: Mapping[str, JSON]) -> Label:
     inner = [zone for zone in entry.zones if _below(compared, zone.prefix)]
     longest = max((len(zone.prefix) for zone in inner), default=0)
     clearance = TOP
-    for zone in inner:
-        if len(zone.prefix) == longest and zone.write is not None:
+    for zone in entry.zones:
+        # A tool that is given a directory may write to everything below it.
+        is_meant = (zone in inner and len(zone.prefix) == longest) or _below(zone.prefix, compared)
+        if is_meant and zone.write is not None:
             clearance = clearance.meet(zone.write)
     return clearance
 

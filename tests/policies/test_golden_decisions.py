@@ -154,9 +154,12 @@ async def test_what_is_read_among_secrets_is_labelled_secret(
 ) -> None:
     async with started(bundle, settings) as point:
         secret = await point.decide(document("files.read", paths=[KEY_PATH]))
+        shared = await point.decide(document("files.read", paths=["/shared/plan.md"]))
         note = await point.decide(document("files.read", paths=["/notes/todo.md"]))
     assert secret.labels == (b'{"categories":[],"integrity":"org","level":"secret","readers":"*"}',)
-    assert note.labels == ()
+    assert shared.labels == (b'{"categories":[],"integrity":"org","level":"internal","readers":"*"}',)
+    # Any run may file notes, so what is read there is as bad as the worst that may have been filed.
+    assert note.labels == (b'{"categories":[],"integrity":"public","level":"secret","readers":"*"}',)
 
 
 async def test_results_from_the_web_are_limited(

@@ -427,3 +427,10 @@ def test_a_root_below_a_dot_directory_hides_nothing_below_it(path: str, hidden: 
 
     place = parse_path(path, ("/home/u/.notes", "/srv"))
     assert place is not None and place.hidden is hidden
+
+
+@pytest.mark.parametrize("separator", list(";,'|)}>] `"))
+def test_what_stands_before_an_at_sign_does_not_hide_the_host(separator: str) -> None:
+    from trionyx_proxy.facts.prompt import embedded_hosts
+
+    assert "evil.example" in embedded_hosts(f"see https://corp.example{separator}@evil.example/p?d=1")

@@ -9,6 +9,9 @@ touches(path, prefix) if below(lower(path), lower(prefix))
 
 touches(path, prefix) if not plain(head(path, prefix))
 
+# A tool that is given a directory may act on everything below it.
+touches(path, prefix) if below(lower(prefix), lower(path))
+
 # As many components of a path as its prefix has.
 head(path, prefix) := array.slice(split(path, "/"), 0, count(split(prefix, "/")))
 

@@ -58,3 +58,9 @@ test_the_whole_tree_can_be_a_root if {
 		with data.trionyx.paths as {"files": {"roots": ["/"], "zones": []}}
 	found == set()
 }
+
+test_a_directory_carries_the_labels_of_what_lies_below_it if {
+	every path in ["/data", "/DATA", "/"] {
+		{"id": "PATH-100", "label": testing.secret} in labels(testing.touch("read", {"path": path}))
+	}
+}
