@@ -341,7 +341,7 @@ def test_unreadable_files(ten: Path, trusted: TrustedKey) -> None:
         path = ten / name
         moved = path.rename(ten / "moved")
         path.mkdir()
-        with pytest.raises(UnreadableError, match="is a directory"):
+        with pytest.raises(UnreadableError, match="not a regular file"):
             verify(ten, trusted)
         path.rmdir()
         moved.rename(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trionyx_policies.decision import Obligation, Outcome
@@ -53,6 +53,7 @@ def errs(rules: list[AbstractRule]) -> bool:
 
 
 @given(RULE_SETS)
+@example([("a", Stance.PERMIT, "true"), ("b", Stance.FORBID, "true")])
 def test_forbid_trumps_permit(rules: list[AbstractRule]) -> None:
     if holds(rules, Stance.FORBID):
         assert combine(contributions(rules)).stance is Stance.FORBID

@@ -181,7 +181,18 @@ def test_a_call_that_breaks_the_protocol_is_recorded(tmp_path: Path, version: ob
         params = {"name": "test__echo", "arguments": {"text": "x"}, "_meta": meta}
         answer = served.request("tools/call", params)
         assert answer is not None and "error" in answer
-        assert types(workspace)[-1] == "call.denied"
+        type_, body = workspace.records()[-1]
+        assert (type_, body["code"], body["subject"]) == ("call.denied", "malformed", "tools/call")
+
+
+def test_a_malformed_line_with_an_id_is_recorded_once(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path)
+    with Served(workspace) as served:
+        served.send_line(b'{"jsonrpc":"2.0","id":"m","method":"tools/call","method":"tools/call"}')
+        answer = served.answer("m")
+        assert answer is not None and answer["error"]["code"] == -32700
+        assert served.request("ping") is not None
+    assert types(workspace).count("call.denied") == 1
 
 
 @pytest.mark.guarantee("G21")

@@ -98,19 +98,26 @@ class Downstream:
                 id=found.request_id,
                 error=mcp_types.ErrorData(code=mcp_types.PARSE_ERROR, message=text),
             )
+            if found.request_id is not None:
+                self._refused.add(found.request_id)  # recorded above
             await outgoing[0].send(SessionMessage(error))
 
-        async def on_error(error: mcp_types.JSONRPCError) -> None:
-            """Record what the SDK refused before the gate saw it."""
-            if error.id is None:
-                return  # a malformed line; its rejection is recorded already
+        async def on_error(error: mcp_types.JSONRPCError, method: str) -> None:
+            """Record what the SDK refused before the gate saw it, but for the search for a common revision."""
+            if error.id is None or method in SDK_METHODS:
+                return
             if error.id in self._refused:
                 self._refused.discard(error.id)
                 return
             received = orjson.dumps({"id": error.id})
             await self._driver.call(
                 CallRejected(
-                    self._rejection(RejectionCode.MALFORMED, "", received, "the request breaks the protocol")
+                    self._rejection(
+                        RejectionCode.MALFORMED,
+                        printable(method),
+                        received,
+                        "the request breaks the protocol",
+                    )
                 )
             )
 

@@ -64,8 +64,8 @@ OnMalformed = Callable[[Malformed], Awaitable[JSONRPCMessage | None]]
 """Told of each malformed line; a message it returns is read in the line's place."""
 
 
-OnError = Callable[[JSONRPCError], Awaitable[None]]
-"""Told of each error answer before it is written."""
+OnError = Callable[[JSONRPCError, str], Awaitable[None]]
+"""Told of each error answer before it is written, with the method that it answers, or ""."""
 
 
 class ByteSource(Protocol):
@@ -204,7 +204,7 @@ class _Unanswered:
     """Requests read and not yet answered; a peer that reads no answers is read no further."""
 
     def __init__(self) -> None:
-        self._ids: set[str | int] = set()
+        self._methods: dict[str | int, str] = {}
         self._freed = anyio.Event()
 
     async def admit(self, message: JSONRPCMessage) -> None:
@@ -215,15 +215,18 @@ class _Unanswered:
             ):
                 self.settle(id_)
             case JSONRPCRequest():
-                while len(self._ids) >= MAX_UNANSWERED:
+                while len(self._methods) >= MAX_UNANSWERED:
                     self._freed = anyio.Event()
                     await self._freed.wait()
-                self._ids.add(message.id)
+                self._methods[message.id] = message.method
+
+    def method(self, id_: str | int | None) -> str:
+        """Return the method of an unanswered request, or ""."""
+        return "" if id_ is None else self._methods.get(id_, "")
 
     def settle(self, id_: str | int | None) -> None:
         """Forget an answered or withdrawn request."""
-        if id_ is not None and id_ in self._ids:
-            self._ids.discard(id_)
+        if id_ is not None and self._methods.pop(id_, None) is not None:
             self._freed.set()
 
 
@@ -265,7 +268,7 @@ async def connect(
             async for item in from_us:
                 message = item.message
                 if on_error is not None and isinstance(message, JSONRPCError):
-                    await on_error(message)
+                    await on_error(message, unanswered.method(message.id))
                 try:
                     await sink.send(encode(message))
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
