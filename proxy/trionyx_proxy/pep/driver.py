@@ -1,7 +1,7 @@
 """The only place that performs effects: each one the core asks for, each answer fed back as an event.
 
 The driver decides nothing. It adds no effect, drops none, and stops feeding when the core reports a defect: then the
-run is closed and everything open or new is refused.
+run is closed, and everything open or new is refused, each with a record that the driver makes by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import structlog
 
 from trionyx_policies.decision import Decision, Obligation
 from trionyx_policies.errors import EvaluationError
+from trionyx_proxy.core import evidence
 from trionyx_proxy.core.effect import (
     AskPolicy,
     CancelForward,
@@ -44,6 +45,7 @@ from trionyx_proxy.core.event import (
 from trionyx_proxy.core.request import CallId, Failure, FailureKind, Reason, Refusal, Request, Result
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import ArgumentError
+from trionyx_proxy.pep import milestones
 from trionyx_proxy.pep.delivery import clean_result
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.upstream import OnProgress, Upstream
@@ -88,6 +90,8 @@ class _Open:
     on_progress: OnProgress | None
     forward: anyio.CancelScope | None = None
     is_withdrawn: bool = False
+    last_record: str = ""
+    """Type of the last record asked for, durable or not."""
 
 
 class Driver:
@@ -118,7 +122,7 @@ class Driver:
         self._open: dict[CallId, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_broken = False
-        """Whether a defect ended the run: everything is refused from then on, without a record."""
+        """Whether a defect ended the run: everything is refused from then on."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._log = structlog.get_logger("trionyx.driver")
@@ -140,11 +144,11 @@ class Driver:
                 call = event.request.call
             case CallRejected():
                 call = event.rejection.call
-        if self.is_broken:
-            return CLOSED
         opened = _Open(asyncio.get_running_loop().create_future(), on_progress)
         self._open[call] = opened
         self._idle.clear()
+        if self.is_broken:
+            self._give_up(call, opened)
         self._feed(event)
         try:
             return await asyncio.shield(opened.ending)
@@ -182,8 +186,36 @@ class Driver:
             self._perform(effect)
 
     def _break(self) -> None:
+        """Refuse every open call: the state is not understood, but what was asked for must still be on record."""
+        if self.is_broken:
+            return
         self.is_broken = True
-        for call in list(self._open):
+        for call, opened in list(self._open.items()):
+            self._give_up(call, opened)
+
+    def _give_up(self, call: CallId, opened: _Open) -> None:
+        self._cancel_forward(call)
+        self._start(self._refuse_after_defect(call, opened))
+
+    async def _refuse_after_defect(self, call: CallId, opened: _Open) -> None:
+        """Record the end of a call in place of the core, unless its last record is under way; then refuse it.
+
+        With an intent on record nobody knows any more whether the tool was reached.
+        """
+        identity, label = self.run.identity, self.run.label
+        try:
+            match opened.last_record:
+                case evidence.INTENT:
+                    body = milestones.in_doubt(identity, call, label)
+                    await self._recorder.store(evidence.OUTCOME, body, {})
+                case "":
+                    body = milestones.denied_by_defect(identity, call, CLOSED, label)
+                    await self._recorder.store(evidence.DENIED, body, {})
+                case _:
+                    pass
+        except Exception:
+            self._log.critical("a refusal could not be recorded", exc_info=True)
+        finally:
             self._end(call, CLOSED)
 
     def _end(self, call: CallId, ending: Ending) -> None:
@@ -243,6 +275,9 @@ class Driver:
             self._feed(ArgumentsTransformed(request))
 
     async def _store(self, effect: StoreRecord) -> None:
+        opened = self._open.get(effect.call)
+        if opened is not None:
+            opened.last_record = effect.type
         seq = await self._recorder.store(effect.type, effect.body, effect.payloads)
         if seq is None:
             self._log.critical("a record could not be stored", record_type=effect.type)

@@ -20,7 +20,7 @@ import orjson
 
 from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, Usage
 from trionyx_proxy.core.label import Label
-from trionyx_proxy.core.request import CallId
+from trionyx_proxy.core.request import CallId, Refusal
 from trionyx_proxy.pep.admission import Pin, Withheld, printable
 
 TOOLS_PER_RECORD = 100
@@ -76,6 +76,15 @@ def in_doubt(identity: Identity, call: CallId, label: Label) -> bytes:
     return _encode(
         _who(identity) | {"call": call, "label": _label(label), "status": "in_doubt", "withheld": True}
     )
+
+
+def denied_by_defect(identity: Identity, call: CallId, refusal: Refusal, label: Label) -> bytes:
+    """Build the `call.denied` of a call that was open, or came, when a defect had ended the run.
+
+    Holds no tool and no arguments: what the core had made of the call is not to be trusted any more.
+    """
+    rules = [reason.id for reason in refusal.reasons]
+    return _encode(_who(identity) | {"call": call, "label": _label(label), "rules": rules})
 
 
 def policy_load(policy: PolicyVersion, engine: str, reason: str) -> bytes:
