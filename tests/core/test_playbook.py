@@ -34,18 +34,21 @@ from trionyx_proxy.core.event import (
     VerdictFailed,
     VerdictReached,
 )
-from trionyx_proxy.core.label import Integrity, Label
+from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.core.request import CallId, Failure, RejectionCode, Request, Result, Tool
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import ProtocolError
 from trionyx_testing.calls import (
     ALLOW,
+    ALLOW_HIDING,
     ASK,
     CANCELLED,
     CRASHED,
     DENY,
     DROP,
     FILE,
+    HIDDEN_ERROR,
+    LABELLED,
     OK,
     READ,
     SECRET,
@@ -374,6 +377,37 @@ def test_the_smallest_result_limit_goes_with_the_call() -> None:
     (forward,) = talk.effects
     assert isinstance(forward, ForwardCall)
     assert forward.max_result_bytes == 70
+
+
+@pytest.mark.guarantee("G06")
+@pytest.mark.guarantee("G02")
+def test_where_text_is_hidden_the_label_rises_with_what_is_shown_before_it_is_delivered() -> None:
+    talk = Talk() << asks("a") >> "ask a" << verdict("a", ALLOW_HIDING) >> "intent a"
+    assert talk.run.label == BOTTOM
+    talk << stored("a")
+    (forward,) = talk.effects
+    assert isinstance(forward, ForwardCall) and forward.hides_text
+    talk.effects = ()
+    talk << result("a", LABELLED)
+    assert talk.run.label == SECRET
+    (record,) = talk.effects
+    assert isinstance(record, StoreRecord)
+    assert record.label == SECRET
+    assert record.payloads["hidden"] == LABELLED.hidden
+
+
+def test_an_error_whose_text_is_hidden_does_not_taint() -> None:
+    talk = (
+        Talk()
+        << asks("a")
+        >> "ask a"
+        << verdict("a", ALLOW_HIDING)
+        >> "intent a"
+        << stored("a")
+        >> "forward a"
+    )
+    talk << result("a", HIDDEN_ERROR) >> "outcome a tool_error"
+    assert talk.run.label == BOTTOM
 
 
 def test_labels_of_the_policy_join_before_the_call_is_released() -> None:

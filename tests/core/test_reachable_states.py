@@ -31,16 +31,19 @@ from trionyx_proxy.core.event import (
     VerdictReached,
 )
 from trionyx_proxy.core.evidence import resume
-from trionyx_proxy.core.request import Request
+from trionyx_proxy.core.request import Request, Result
 from trionyx_proxy.core.run import Run
 from trionyx_testing.calls import (
     ALLOW,
+    ALLOW_HIDING,
     ASK,
     CANCELLED,
     CRASHED,
     DENY,
     FILE,
+    HIDDEN_ERROR,
     IDENTITY,
+    LABELLED,
     OK,
     PROMPT,
     READ,
@@ -70,6 +73,7 @@ class World:
         losses: whether the log may fail.
         failures: whether policy and upstreams may fail.
         tool_errors: whether tools may report errors besides results and failures.
+        results: what tools may answer otherwise.
         repeats: whether each step is taken twice and compared.
     """
 
@@ -81,6 +85,7 @@ class World:
     losses: bool = True
     failures: bool = True
     tool_errors: bool = True
+    results: tuple[Result, ...] = (OK,)
     repeats: bool = True
 
 
@@ -123,7 +128,8 @@ def answers(world: World, node: Node, effect: Effect) -> Iterator[Event]:
                 yield RecordFailed(call)
             yield RecordStored(call, 0)
         case ForwardCall(request=sent):
-            yield ResultArrived(sent.call, OK)
+            for result in world.results:
+                yield ResultArrived(sent.call, result)
             if world.tool_errors:
                 yield ResultArrived(sent.call, TOOL_ERROR)
             known = next(call for call in node.run.open if call.id == sent.call)
@@ -225,6 +231,9 @@ THREE = World((A, B, C), (ALLOW,), withdrawals="", failures=False, tool_errors=F
 FAST = {
     "one call, everything": World((A,), EVERYTHING, reloads=1, crashes=1),
     "two calls, withdrawals": World((A, B), (ALLOW, DENY), tool_errors=False),
+    "two calls, hidden text": World(
+        (A, B), (ALLOW_HIDING,), withdrawals="a", tool_errors=False, results=(LABELLED, HIDDEN_ERROR)
+    ),
     "two calls, reload": World((A, B), (ALLOW,), reloads=1, withdrawals="", tool_errors=False),
 }
 SLOW = {

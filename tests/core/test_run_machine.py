@@ -31,16 +31,19 @@ from trionyx_proxy.core.event import (
 )
 from trionyx_proxy.core.evidence import resume
 from trionyx_proxy.core.label import BOTTOM, Label
-from trionyx_proxy.core.request import RejectionCode
+from trionyx_proxy.core.request import RejectionCode, Result
 from trionyx_proxy.core.run import Run
 from trionyx_testing.calls import (
     ALLOW,
+    ALLOW_HIDING,
     ASK,
     CANCELLED,
     CRASHED,
     DENY,
     FILE,
+    HIDDEN_ERROR,
     IDENTITY,
+    LABELLED,
     OK,
     PROMPT,
     READ,
@@ -58,9 +61,10 @@ from trionyx_testing.calls import (
 )
 
 Due = TypeVar("Due", AskPolicy, TransformArguments, StoreRecord, ForwardCall)
+ANSWERS = [OK, LABELLED, TOOL_ERROR, HIDDEN_ERROR, CRASHED, UNSENT, CANCELLED]
 FLOORS = st.sampled_from([BOTTOM, Label(readers=frozenset({"emma", "jonas"})), SECRET])
 DECISIONS = st.sampled_from(
-    [ALLOW, ALLOW, ALLOW, DENY, ASK, TRANSFORM, replace(ALLOW, labels=(SECRET.encode(),))]
+    [ALLOW, ALLOW, ALLOW_HIDING, DENY, ASK, TRANSFORM, replace(ALLOW, labels=(SECRET.encode(),))]
 )
 
 
@@ -135,10 +139,10 @@ class RunMachine(RuleBasedStateMachine):
         self.feed(RecordStored(call, 1) if luck else RecordFailed(call))
 
     @precondition(lambda self: self.due(ForwardCall))
-    @rule(data=st.data(), answer=st.sampled_from([OK, OK, TOOL_ERROR, CRASHED, UNSENT, CANCELLED]))
+    @rule(data=st.data(), answer=st.sampled_from(ANSWERS))
     def answer(self, data: st.DataObject, answer: object) -> None:
         call = data.draw(st.sampled_from(self.due(ForwardCall))).request.call
-        self.feed(ResultArrived(call, answer) if answer in (OK, TOOL_ERROR) else ResultFailed(call, answer))
+        self.feed(ResultArrived(call, answer) if isinstance(answer, Result) else ResultFailed(call, answer))
 
     @precondition(lambda self: self.run.open)
     @rule(data=st.data())

@@ -56,10 +56,12 @@ class ForwardCall:
 
     Args:
         max_result_bytes: the smallest limit an obligation set, or 0 for the configured one.
+        hides_text: untrusted text of the result must become handles.
     """
 
     request: Request
     max_result_bytes: int
+    hides_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ INTENT: Final = "call.intent"
 OUTCOME: Final = "call.outcome"
 DENIED: Final = "call.denied"
 
+MAX_ORIGINS: Final = 32
+"""Arguments whose origin a record names in the clear, so that it fits its line; the payload `input` has all."""
+
 Value = str | int | bool | orjson.Fragment | list["Value"] | dict[str, "Value"]
 """A record member: no float, no null, member names of `[a-z0-9_]`; labels come encoded."""
 
@@ -91,6 +94,8 @@ def outcome_record(identity: Identity, call: OpenCall, *, withheld: bool, label:
     if call.result is not None:
         body["status"] = call.result.status.value
         payloads["result"] = call.result.body
+        if call.result.hidden:
+            payloads["hidden"] = call.result.hidden
     elif call.failure is not None:
         body["status"] = "failed"
         body["failure"] = {"kind": call.failure.kind.value, "sent": call.failure.sent}
@@ -164,6 +169,9 @@ def _request_body(identity: Identity, call: OpenCall, request: Request, label: L
             "server": tool.server,
         },
     }
+    origins = _origins(request.facts)
+    if origins:
+        body["origins"] = origins
     if request.trace:
         body["trace"] = request.trace
     decision = call.decision
@@ -179,6 +187,13 @@ def _request_body(identity: Identity, call: OpenCall, request: Request, label: L
             "rules": [rule.id for rule in decision.rules],
         }
     return body
+
+
+def _origins(facts: bytes) -> list[Value]:
+    """Give where each argument came from, in the clear: places and calls, never a value."""
+    origins: list[dict[str, Value]] = orjson.loads(facts).get("origins", [])
+    kept = ("arg", "handle", "integrity", "role", "sources")
+    return [{name: origin[name] for name in kept} for origin in origins[:MAX_ORIGINS]]
 
 
 def _request_payloads(call: OpenCall, request: Request) -> dict[str, bytes]:

@@ -110,10 +110,15 @@ class Result:
     Args:
         status: whether the tool itself reported an error.
         body: RFC 8785 form of the MCP `CallToolResult` that the agent would receive.
+        label: what the result adds to the run's label beyond the tool's declared output; None where nobody read
+            its fields: then nothing for a success, and untrusted text for an error.
+        hidden: RFC 8785 form of what the agent gets handles for instead, by handle, or b"".
     """
 
     status: ResultStatus
     body: bytes
+    label: Label | None = None
+    hidden: bytes = b""
 
 
 class FailureKind(StrEnum):

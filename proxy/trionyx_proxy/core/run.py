@@ -258,7 +258,9 @@ def _adopt(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 
 def _record_intent(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    output = call.request.tool.output
+    # Where untrusted text is hidden, the label of what is shown is known only when the result is there.
+    hides_text = call.verdict is not None and call.verdict.hides_text
+    output = BOTTOM if hides_text else call.request.tool.output
     for label in call.decision.labels if call.decision else ():
         output = output.join(decode_label(label))
     run = run._raised(output, call.id)
@@ -279,7 +281,9 @@ def _record_denial(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 
 def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    if evidence.failed(call):
+    if call.result is not None and call.result.label is not None:
+        run = run._raised(call.result.label, call.id)
+    elif evidence.failed(call):
         run = run._raised(ERROR_LABEL, call.id)
     refusal = Refusal(reasons(call, row.rule)) if row.rule else None
     record = evidence.outcome_record(run.identity, call, withheld=refusal is not None, label=run.label)
@@ -287,8 +291,11 @@ def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 
 def _forward(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    limit = call.verdict.max_result_bytes if call.verdict else 0
-    return run, call.forwarded(), (ForwardCall(call.request, limit),)
+    verdict = call.verdict
+    if verdict is None:
+        return run, call.forwarded(), (ForwardCall(call.request, 0, hides_text=True),)
+    forward = ForwardCall(call.request, verdict.max_result_bytes, verdict.hides_text)
+    return run, call.forwarded(), (forward,)
 
 
 def _note_withdrawal(run: Run, call: OpenCall, row: Row) -> _Stepped:

@@ -108,6 +108,9 @@ TRANSFORMS: Final = frozenset({"replace_arg", "drop_arg"})
 
 LIMIT: Final = "max_result_bytes"
 
+HIDE_TEXT: Final = "hide_text"
+"""Obligation type: untrusted text of the result is shown as handles only."""
+
 
 class Stance(StrEnum):
     """What one contribution is for."""
@@ -140,6 +143,7 @@ class Verdict:
         erroring: rules that erred, sorted by id; with any of them the stance is FORBID.
         transforms: what to change in the arguments before the call is decided again; only with PERMIT.
         max_result_bytes: the smallest limit demanded, 0 for none.
+        hides_text: untrusted text of the result must become handles.
     """
 
     stance: Stance
@@ -147,6 +151,7 @@ class Verdict:
     erroring: tuple[Reason, ...] = ()
     transforms: tuple[Obligation, ...] = ()
     max_result_bytes: int = 0
+    hides_text: bool = False
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -190,10 +195,13 @@ def judge(decision: Decision, *, label: Label, clearance: Label) -> Verdict:
     ]
     transforms: list[Obligation] = []
     limits: list[int] = []
+    hides_text = False
     for obligation in decision.obligations:
         limit = _parse_limit(obligation)
         if obligation.type in TRANSFORMS:
             transforms.append(obligation)
+        elif obligation.type == HIDE_TEXT:
+            hides_text = True
         elif limit > 0:
             limits.append(limit)
         else:
@@ -203,7 +211,12 @@ def judge(decision: Decision, *, label: Label, clearance: Label) -> Verdict:
     verdict = combine(contributions)
     if verdict.stance is not Stance.PERMIT:
         return verdict
-    return replace(verdict, transforms=tuple(transforms), max_result_bytes=min(limits, default=0))
+    return replace(
+        verdict,
+        transforms=tuple(transforms),
+        max_result_bytes=min(limits, default=0),
+        hides_text=hides_text,
+    )
 
 
 _STANCES: Final = {Outcome.ALLOW: Stance.PERMIT, Outcome.DENY: Stance.FORBID, Outcome.ASK: Stance.ASK}

@@ -91,6 +91,7 @@ def changed(asked: Request) -> Request:
     return replace(asked, arguments=b'{"id":"m2"}')
 
 
+HIDE = Obligation("FLOW-100", "hide_text")
 DROP = Obligation("LIM-002", "drop_arg", "/bcc")
 
 
@@ -110,9 +111,13 @@ def decision(
 ALLOW = decision(Outcome.ALLOW, "CAT-001")
 DENY = decision(Outcome.DENY, "EGR-001")
 ASK = decision(Outcome.ASK, "APP-001")
+ALLOW_HIDING = decision(Outcome.ALLOW, "CAT-001", obligations=(HIDE,))
 TRANSFORM = decision(Outcome.ALLOW, "CAT-001", obligations=(DROP,))
 
 OK = Result(ResultStatus.OK, b'{"content":[]}')
+LABELLED = Result(ResultStatus.OK, b'{"content":[]}', SECRET, b'{"h1":"x"}')
+"""Its fields were read, and part of it is hidden."""
+HIDDEN_ERROR = Result(ResultStatus.TOOL_ERROR, b'{"content":[],"isError":true}', BOTTOM, b'{"h1":"x"}')
 TOOL_ERROR = Result(ResultStatus.TOOL_ERROR, b'{"content":[],"isError":true}')
 CRASHED = Failure(FailureKind.CRASHED, "the tool's server ended", True)
 UNSENT = Failure(FailureKind.UNAVAILABLE, "the tool's server is not running", False)
@@ -222,6 +227,8 @@ class Witness:
                 return replace(now, durable=now.durable | {call}, stored=now.stored.join(label))
             case RecordStored(), StoreRecord(label=label):
                 return replace(now, closed=now.closed | {call}, stored=now.stored.join(label))
+            case ResultArrived(result=Result(label=Label() as label)), _ if not self.lost:
+                return now._adding(call, label)
             case ResultArrived(result=Result(status=ResultStatus.TOOL_ERROR)), _ if not self.lost:
                 return now._adding(call, ERROR)
             case ResultFailed(), _ if not self.lost:
