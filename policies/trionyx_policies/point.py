@@ -182,9 +182,9 @@ async def _start_engine(bundle: Bundle, settings: EngineSettings) -> Engine:
 _PROBE: Final = (
     b'{"approvals":[],"args":{},"args_meta":{"bytes":2,'
     b'"sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},'
-    b'"facts":{"invalid":[],"paths":[],"recipients":[],"text":[],"urls":[]},'
+    b'"facts":{"invalid":[],"origins":[],"paths":[],"recipients":[],"text":[],"urls":[]},'
     b'"label":{"categories":[],"integrity":"public","level":"secret","readers":[]},"point":"tool.call",'
-    b'"prompt":{"emails":[],"hosts":[],"paths":[],"registered":false,"sha256":""},'
+    b'"prompt":{"emails":[],"hosts":[],"implies":[],"paths":[],"registered":false,"sha256":""},'
     b'"run":{"agent":"","by_effect":{},"calls":0,"denied":0,"id":"","in_flight":0,"registered":false,'
     b'"same_call":0,"tenant":"","user":""},"schema":"trionyx.input/v1","time":{"hour":0,"ms":0,"weekday":0},'
     b'"tool":{"catalog":"","descriptor_sha256":"0000000000000000000000000000000000000000000000000000000000000000",'

@@ -54,6 +54,7 @@ def test_the_document_of_a_call() -> None:
         "prompt": {
             "sha256": "ab" * 32, "registered": True,
             "emails": ["jonas@corp.example"], "hosts": ["www.corp.example"], "paths": ["/notes/today.md"],
+            "implies": [],
         },
         "label": {"categories": [], "integrity": "user", "level": "public", "readers": "*"},
         "tool": {
@@ -70,7 +71,7 @@ def test_the_document_of_a_call() -> None:
 
 def test_the_document_fits_the_schema_that_the_policies_ship() -> None:
     schema = json.loads(files("trionyx_policies").joinpath("bundle/schemas/input.json").read_bytes())
-    facts = b'{"invalid":[],"paths":[],"recipients":[],"text":[],"urls":[]}'
+    facts = b'{"invalid":[],"origins":[],"paths":[],"recipients":[],"text":[],"urls":[]}'
     for label in (BOTTOM, TOP, READ.output):
         asked = replace(request("a"), facts=facts)
         data = policy_input(IDENTITY, PROMPT, label, History(7, 1, 2, {"egress": 1}, 3), asked)

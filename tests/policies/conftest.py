@@ -107,6 +107,7 @@ def call() -> Iterator[Callable[..., dict[str, Json]]]:
                 "recipients": recipients,
                 "text": texts,
                 "invalid": words.get("invalid", []),
+                "origins": [_ORIGIN | origin for origin in words.get("origins", [])],
             },
             "approvals": [],
             "time": {"ms": 1_763_690_000_000, "hour": 14, "weekday": 5},
@@ -137,7 +138,15 @@ _RUN = {
     "by_effect": {},
     "same_call": 0,
 }
-_PROMPT = {"sha256": _SHA, "registered": True, "emails": [], "hosts": [], "paths": []}
+_PROMPT = {"sha256": _SHA, "registered": True, "emails": [], "hosts": [], "paths": [], "implies": []}
+_ORIGIN = {
+    "arg": "/to/0",
+    "role": "target",
+    "type": "email",
+    "integrity": "user",
+    "handle": False,
+    "sources": [],
+}
 _PAGE = {
     "arg": "/url",
     "scheme": "https",

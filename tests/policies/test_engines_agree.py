@@ -28,6 +28,7 @@ TOOLS = [
     for name, tool in entry["tools"].items()
 ]
 EFFECTS = ["read", "fetch", "local", "egress", "money", "book", "authz", "destroy"]
+ROLES = ["target", "selector", "secret", "when", "amount", "title", "content", "plain", "link"]
 BIG = 2**53 - 1
 
 ODD = [
@@ -96,6 +97,7 @@ def strange_input(seed: int) -> bytes:
                 "emails": some(ADDRESSES),
                 "hosts": some(HOSTS),
                 "paths": some(PATHS),
+                "implies": sorted({chance.choice(EFFECTS) for _ in range(chance.randint(0, 3))}),
             },
             "label": {
                 "categories": chance.choice(["*", [], ["é", "x"]]),
@@ -158,6 +160,25 @@ def strange_input(seed: int) -> bytes:
                     },
                 ),
                 "invalid": [{"arg": place(), "type": word()}] if flag() else [],
+                "origins": each(
+                    4,
+                    lambda: {
+                        "arg": place(),
+                        "role": chance.choice(ROLES),
+                        "type": chance.choice(["email", "url", "text", "iban", "handle"]),
+                        "integrity": chance.choice(["user", "system", "org", "public"]),
+                        "handle": flag(),
+                        "sources": each(
+                            2,
+                            lambda: {
+                                "kind": chance.choice(["prompt", "result", "handle", "endorsement"]),
+                                "call": word(),
+                                "tool": word(),
+                                "pointer": word(),
+                            },
+                        ),
+                    },
+                ),
             },
             "approvals": [],
             "time": {"ms": count(), "hour": chance.randrange(24), "weekday": chance.randrange(8)},

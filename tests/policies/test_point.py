@@ -52,6 +52,7 @@ async def test_no_member_of_the_input_may_be_absent(bundle: Bundle, call: Callab
         "to": ["a@b.c"],
         "text": [{}],
         "invalid": [{"arg": "/a", "type": "url"}],
+        "origins": [{"sources": [{"kind": "prompt", "call": "", "tool": "", "pointer": ""}]}],
     }
     whole = pointers(call("mail.send", **words))
     assert len(whole) > 60

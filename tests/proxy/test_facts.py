@@ -352,7 +352,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from([*KINDS, "many", "list", "other"]), VALUES, max_size=4))
 def test_facts_are_total_canonical_and_deterministic(arguments: dict[str, JSON]) -> None:
     facts = compute(arguments, ANY)
-    assert set(facts) == {"invalid", "paths", "recipients", "text", "urls"}
+    assert set(facts) == {"invalid", "origins", "paths", "recipients", "text", "urls"}
     assert canonical(facts) == canonical(compute(dict(reversed(arguments.items())), ANY))
     # Every described, non-null leaf of a kind with facts of its own gave either its fact or an invalid entry.
     if isinstance(arguments.get("email"), str):

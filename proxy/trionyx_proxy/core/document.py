@@ -107,6 +107,7 @@ def policy_input(
         "prompt": {
             "emails": prompt.emails,
             "hosts": prompt.hosts,
+            "implies": [],
             "paths": prompt.paths,
             "registered": prompt.registered,
             "sha256": prompt.sha256,

@@ -53,6 +53,7 @@ def compute(arguments: JSON, entry: ToolEntry) -> dict[str, JSON]:
             facts.add(path, argument.type, value)
     return {
         "invalid": facts.invalid,
+        "origins": [],
         "paths": facts.paths,
         "recipients": facts.recipients,
         "text": facts.text,

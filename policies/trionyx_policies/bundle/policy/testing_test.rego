@@ -69,6 +69,7 @@ base := {
 		"emails": ["named@other.example"],
 		"hosts": ["named.example"],
 		"paths": [],
+		"implies": [],
 	},
 	"label": {"categories": [], "integrity": "user", "level": "public", "readers": "*"},
 	"tool": {
@@ -81,7 +82,7 @@ base := {
 	},
 	"args": {},
 	"args_meta": {"bytes": 2, "sha256": ""},
-	"facts": {"paths": [], "urls": [], "recipients": [], "text": [], "invalid": []},
+	"facts": {"paths": [], "urls": [], "recipients": [], "text": [], "invalid": [], "origins": []},
 	"approvals": [],
 	"time": {"ms": 0, "hour": 0, "weekday": 4},
 }
