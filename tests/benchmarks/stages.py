@@ -27,7 +27,7 @@ from trionyx_proxy.core.request import CallId, Request, Result
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.pep import wire
 from trionyx_proxy.pep.admission import Admission
-from trionyx_proxy.pep.delivery import clean_result
+from trionyx_proxy.pep.delivery import clean_result, sealed_result
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.service import engine_settings
 from trionyx_testing.toolserver import TOOLS
@@ -100,12 +100,18 @@ async def _stage_times(workspace: Workspace, arguments: dict[str, Any]) -> dict[
         following.receive(RecordStored(CallId("c"), 2))
 
     request = admit()
-    cleaned = clean_result(answer, call="c", max_bytes=1 << 20)
-    assert isinstance(cleaned, Result)
-    result = cleaned
+
+    def delivered() -> Result:
+        cleaned = clean_result(answer)
+        assert isinstance(cleaned, dict)
+        sealed = sealed_result(cleaned, call="c", max_bytes=1 << 20)
+        assert isinstance(sealed, Result)
+        return sealed
+
+    result = delivered()
 
     async def deliver() -> None:
-        clean_result(answer, call="c", max_bytes=1 << 20)
+        delivered()
 
     with tempfile.TemporaryDirectory(dir=workspace.root) as directory:
         log = Log.open(

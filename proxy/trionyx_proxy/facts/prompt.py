@@ -25,6 +25,10 @@ _ANY_LINK = re.compile(r"((?:https?|ftp|wss?):[/\\]*|[/\\]{2,})([^\s/\\?#<>\"'`)
 _USERINFO = re.compile(r"[^/\\?#\n]{0,512}@([^\s/\\?#<>\"'`)\]}|,;@]*)")
 """What may stand before a link's host; parsers take almost any character there, spaces included."""
 
+_WHOLE_LINK = re.compile(
+    r"(?:(?:https?|ftp|wss?):[/\\]*|(?<![\w:])[/\\]{2}(?=[^\s/\\]+\.)|(?<![\w.@/\\-])www\.)[^\s<>\"'`\u2018-\u201f\u00ab\u00bb]+",
+    re.IGNORECASE,
+)
 _DROPPED = dict.fromkeys(map(ord, "\t\r\n"))
 _WWW = re.compile(r"(?<![\w.@/\\-])www\.[^\s/\\?#<>\"'`)\]}|,;:]+", re.IGNORECASE)
 
@@ -70,6 +74,20 @@ def embedded_hosts(text: str) -> list[str]:
     if as_shown != text:
         hosts |= _hosts_in(as_shown)
     return sorted(hosts)
+
+
+def embedded_urls(text: str) -> list[str]:
+    """Return everything in a text that may be taken for a web address, as written, in order and once each.
+
+    Reads as widely as `embedded_hosts`; a text that shows more links than it spells gives `invalid` besides.
+    """
+    found = dict.fromkeys(match[0].rstrip(_TRAILING) for match in _WHOLE_LINK.finditer(text))
+    spelled: set[str] = set()
+    for url in found:
+        spelled |= set(embedded_hosts(url))
+    if not set(embedded_hosts(text)) <= spelled:
+        found[UNREADABLE] = None
+    return list(found)
 
 
 def _hosts_in(text: str) -> set[str]:

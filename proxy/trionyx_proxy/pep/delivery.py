@@ -1,7 +1,7 @@
 """What may reach the agent: cleaned upstream results, refusals in plain words, offered tool descriptors.
 
-Everything an upstream says passes through `clean_result`; nothing else of it is delivered. The cleaned value is
-canonical, and those bytes are what is recorded and what is sent. Labels are not computed here.
+Everything an upstream says passes through `clean_result`; nothing else of it is delivered. What `sealed_result` makes of
+the cleaned (and labelled, see `pep.ledger`) value is canonical, and those bytes are what is recorded and what is sent.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ DESCRIPTOR_MEMBERS = ("name", "title", "description", "inputSchema")
 """Members of a tool descriptor that are offered. Annotations are an upstream's claims about itself and are not."""
 
 
-def clean_result(received: Mapping[str, Any], *, call: str, max_bytes: int) -> Result | Failure:
-    """Reduce an upstream's `CallToolResult` to what is delivered, or say why none of it is.
+def clean_result(received: Mapping[str, Any]) -> dict[str, Any] | Failure:
+    """Reduce an upstream's `CallToolResult` to what may be delivered, or say why none of it is.
 
     Args:
         received: the `result` member, strict-parsed.
-        call: the call's id, put into `_meta` so that a transcript can be matched with the log.
-        max_bytes: limit on the canonical result.
 
     Source: MCP 2026-07-28, server/tools, `CallToolResult`.
 
@@ -59,27 +57,33 @@ def clean_result(received: Mapping[str, Any], *, call: str, max_bytes: int) -> R
                 FailureKind.GARBAGE, "the tool's answer holds content of an unknown type", sent=True
             )
         blocks.append(cleaned)
-    result: dict[str, Any] = {
-        "_meta": {"trionyx/call": call},
-        "content": blocks,
-        "isError": is_error,
-        "resultType": "complete",
-    }
+    result: dict[str, Any] = {"content": blocks, "isError": is_error, "resultType": "complete"}
     if "structuredContent" in received:
         if not isinstance(received["structuredContent"], dict):
             return garbage
         result["structuredContent"] = received["structuredContent"]
+    return result
+
+
+def sealed_result(result: Mapping[str, Any], *, call: str, max_bytes: int) -> Result | Failure:
+    """Give the bytes of a cleaned result that are recorded and delivered, or say why there are none.
+
+    Args:
+        result: what `clean_result` gave, or a reading of it.
+        call: the call's id, put into `_meta` so that a transcript can be matched with the log.
+        max_bytes: limit on the canonical result.
+    """
     try:
-        body = canonicalize(result)
+        body = canonicalize({"_meta": {"trionyx/call": call}, **result})
     except EncodingError:
-        return garbage
+        return Failure(FailureKind.GARBAGE, "the tool's answer is not a tool result", sent=True)
     if len(body) > max_bytes:
         return Failure(
             FailureKind.TOO_LARGE,
             f"the tool's answer is larger than the limit of {max_bytes} bytes",
             sent=True,
         )
-    return Result(ResultStatus.TOOL_ERROR if is_error else ResultStatus.OK, body)
+    return Result(ResultStatus.TOOL_ERROR if result["isError"] else ResultStatus.OK, body)
 
 
 def _clean_block(block: object) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ from trionyx_proxy.core.request import CallId, Failure, FailureKind, Reason, Ref
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.pep import milestones
-from trionyx_proxy.pep.delivery import clean_result
+from trionyx_proxy.pep.delivery import clean_result, sealed_result
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.upstream import OnProgress, Upstream
 
@@ -327,7 +327,10 @@ class Driver:
         limit = self._forwarding.max_result_bytes
         if effect.max_result_bytes:
             limit = min(limit, effect.max_result_bytes)
-        return clean_result(received, call=request.call, max_bytes=limit)
+        cleaned = clean_result(received)
+        if isinstance(cleaned, Failure):
+            return cleaned
+        return sealed_result(cleaned, call=request.call, max_bytes=limit)
 
     def _cancel_forward(self, call: CallId) -> None:
         opened = self._open.get(call)
