@@ -198,7 +198,7 @@ def test_unreadable_labels_close(odd: JSON) -> None:
     for part in ("result", "clearance"):
         data["catalog"]["servers"]["mail"]["tools"]["send"][part] = odd
     entry = Catalog.from_data(data).tool("mail", "send")
-    assert entry is not None and (entry.output, entry.clearance) == (TOP, BOTTOM)
+    assert entry is not None and (entry.result, entry.output, entry.clearance) == (TOP, TOP, BOTTOM)
 
 
 @pytest.mark.guarantee("G03")

@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trionyx_proxy.arguments import JSON, canonical
-from trionyx_proxy.catalog import Catalog, ToolEntry
+from trionyx_proxy.catalog import ArgumentType, Catalog, ToolEntry
 from trionyx_proxy.core.label import TOP
 from trionyx_proxy.facts import compute, prompt_facts
 
-KINDS = ("email", "url", "path", "host", "text", "id", "date", "amount", "integer", "boolean", "enum")
+KINDS = tuple(kind.value for kind in ArgumentType)
 
 
 def entry_for(arguments: dict[str, str], roots: list[str] | None = None) -> ToolEntry:
@@ -289,6 +289,50 @@ def test_text_shows_what_a_reader_cannot_see(text: str, flags: tuple[bool, ...],
         ("boolean", [True, False], [0, "true", {}]),
         ("enum", ["asc", 1, False], ["a\u202e", 1.5, ["a"]]),
         ("text", ["", "x"], [1, True, [], {}]),
+        (
+            "iban",
+            ["DE89 3704 0044 0532 0130 00", "gb29NWBK60161331926819", "CH9300762011623852957"],
+            [
+                "DE89370400440532013001",
+                "UK12345678901234567890",
+                "DE89\u200b370400440532013000",
+                "DE8",
+                "",
+                89,
+                " DE89370400440532013000",
+                "DE89370400440532013000 CH9300762011623852957",
+            ],
+        ),
+        (
+            "phone",
+            ["+49 30 123456", "(030) 123-456", "110", "+1.415.555.2671"],
+            ["+49 30 123456, 110", "1234567890123456", "12", "0190-CALL", "+", "٠٣٠١٢٣", "030\n1", 30123],
+        ),
+        (
+            "name",
+            ["#general", "Emma Müller", "needs-triage", "a, b"],
+            ["", " a", "a ", "a\nb", "a\u200bb", "a\u202eb", "x" * 129, 1, True],
+        ),
+        (
+            "revision",
+            ["HEAD~3..main", "@{upstream}", "v1.0^{}", "feature/x-y", "a-b"],
+            ["--output=/x", "-n", "", " main", "main x", "a\nb", "a\u200b", "x" * 257, 7],
+        ),
+        (
+            "handle",
+            ["h" + "a2" * 8, "⟦trx:h" + "b7" * 10 + ":/0/body of it:412B⟧"],
+            [
+                "h1",
+                "haaa",
+                "⟦trx:h" + "b7" * 10,
+                "x ⟦trx:haaaaaaaaaaaaaaaa⟧",
+                "⟦trx:h" + "A" * 20 + "⟧",
+                "",
+                1,
+                "⟦trx:haaaaaaaaaaaaaaaa⟧⟦trx:haaaaaaaaaaaaaaaa⟧",
+                "⟦trx:haaaaaaaaaaaaaaaa:\u202e⟧",
+            ],
+        ),
         ("email", [], [1, ["a@b.c"], {"a": 1}]),
         ("path", [], [1, ["/a"]]),
         ("url", [], [1, ["https://b.com/"]]),

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from trionyx_proxy.arguments import JSON, pointer
 from trionyx_proxy.catalog import ArgumentType, Shape, ToolEntry
+from trionyx_proxy.catalog.member import parse_iban
+from trionyx_proxy.facts.identifier import is_handle, is_name, is_revision, parse_phone
 from trionyx_proxy.facts.network import Host, parse_address, parse_host, parse_url
 from trionyx_proxy.facts.path import parse_path
 from trionyx_proxy.facts.prompt import embedded_hosts
@@ -43,7 +45,7 @@ def compute(arguments: JSON, entry: ToolEntry) -> dict[str, JSON]:
     facts = _Facts(entry)
     if not isinstance(arguments, dict):
         facts.refuse((), UNCATALOGUED)
-    for path, shape, value in _leaves(arguments, (), (), entry):
+    for path, shape, value in leaves(arguments, (), (), entry):
         argument = entry.arguments.get(shape)
         if value is None and (argument is not None or shape in entry.containers):
             continue  # a described argument that names nothing
@@ -61,14 +63,14 @@ def compute(arguments: JSON, entry: ToolEntry) -> dict[str, JSON]:
     }
 
 
-def _leaves(value: JSON, path: Path, shape: Shape, entry: ToolEntry) -> Iterator[tuple[Path, Shape, JSON]]:
-    """Yield the places that are not mere containers of described arguments."""
+def leaves(value: JSON, path: Path, shape: Shape, entry: ToolEntry) -> Iterator[tuple[Path, Shape, JSON]]:
+    """Yield the places of a call's arguments that are not mere containers of described ones, in a fixed order."""
     if isinstance(value, dict) and shape in entry.containers:
         for name in sorted(value):
-            yield from _leaves(value[name], (*path, name), (*shape, name), entry)
+            yield from leaves(value[name], (*path, name), (*shape, name), entry)
     elif isinstance(value, list) and shape in entry.containers and shape:
         for position, element in enumerate(value):
-            yield from _leaves(element, (*path, position), (*shape, None), entry)
+            yield from leaves(element, (*path, position), (*shape, None), entry)
     elif not (isinstance(value, dict) and not value and not shape):  # a call without arguments
         yield path, shape, value
 
@@ -132,6 +134,16 @@ class _Facts:
                 return True
             case ArgumentType.ID, str():
                 return _ID.fullmatch(value) is not None and not has_hidden(value)
+            case ArgumentType.IBAN, str():
+                return parse_iban(value) is not None
+            case ArgumentType.PHONE, str():
+                return parse_phone(value) is not None
+            case ArgumentType.NAME, str():
+                return is_name(value)
+            case ArgumentType.REVISION, str():
+                return is_revision(value)
+            case ArgumentType.HANDLE, str():
+                return is_handle(value)
             case ArgumentType.DATE, str():
                 return _DATE.fullmatch(value) is not None
             case ArgumentType.AMOUNT, str():
