@@ -143,6 +143,7 @@ def test_all_problems_are_reported_at_once_and_hold_no_value() -> None:
         (LEAST.replace("[runs]", "[[runs]]"), ["runs: must be a table", "runs.launcher_public_key"]),
         ("upstreams = 1\n" + LEAST.partition("[upstreams")[0], ["upstreams: must be a table"]),
         (LEAST.replace("mail]", "mail]\nenv = 1"), ["upstreams.mail.env: must be a table"]),
+        (LEAST.replace("upstreams.mail", "upstreams.trionyx"), ["upstreams.trionyx: this alias is the proxy's own"]),
         (LEAST.replace("[runs]", '[runs]\nfloor = "top"'), ["runs.floor: must be a label"]),
     ],
 )  # fmt: skip

@@ -17,6 +17,8 @@ _ALIAS = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 _ORIGIN = re.compile(r"[a-z0-9]([a-z0-9./_-]{0,126}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_ALIAS_CHARS = 32
+OWN_ALIAS = "trionyx"
+"""Server alias and catalog section of the proxy's own tools, which are offered as `trionyx_NAME`."""
 
 
 class Engine(StrEnum):
@@ -213,6 +215,9 @@ def _upstreams(table: Table, base: Path) -> tuple[UpstreamSettings, ...]:
             table.problem(
                 shown, f"an alias is a-z, 0-9 and single - or _, at most {MAX_ALIAS_CHARS} characters"
             )
+            continue
+        if alias == OWN_ALIAS:
+            table.problem(alias, "this alias is the proxy's own")
             continue
         upstreams.append(_upstream(alias, table.table(alias), base))
     return tuple(upstreams)
