@@ -36,6 +36,16 @@ TOOL: dict[str, Any] = {
             "label": label("public"),
             "when": [{"field": "sender", "in": "organisation", "label": label("org", "public")}],
         },
+        "/mails/*/sender": {
+            "type": "email",
+            "label": label("public"),
+            "when": [{"field": "sender", "in": "organisation", "label": label("org")}],
+        },
+        "/mails/*/body": {
+            "type": "text",
+            "label": label("public"),
+            "when": [{"field": "sender", "in": "organisation", "label": label("org")}],
+        },
         "/by/*/*": {"type": "integer", "label": label("org")},
         "/by/*/count": {"type": "integer", "label": label("system")},
         "/by/a~1b/*": {"type": "name", "label": label("public", "public")},
@@ -45,11 +55,11 @@ TOOL: dict[str, Any] = {
     "clearance": label("public", "secret"),
 }
 BODY, SENDER = ("messages", None, "body"), ("messages", None, "sender")
-LEAVES = [*[("messages", None, name) for name in ("id", "sender", "body", "new")], ("by", "x", "count"),
-          ("by", "a/b", "z"), ("by", "x", "y"), ()]  # fmt: skip
+LEAVES = [*[(kind, None, name) for kind in ("messages", "mails") for name in ("id", "sender", "body", "new")],
+          ("by", "x", "count"), ("by", "a/b", "z"), ("by", "x", "y"), ()]  # fmt: skip
 
 
-def read(tool: JSON, sets: Any = SETS) -> ToolEntry:
+def read(tool: Any, sets: Any = SETS) -> ToolEntry:
     data: Any = {"catalog": {"sets": sets, "servers": {"s": {"tools": {"t": tool}}}}}
     entry = Catalog.from_data(data).tool("s", "t")
     assert entry is not None
@@ -155,12 +165,52 @@ def test_a_field_is_not_better_than_what_vouches_for_it() -> None:
     assert field(when=[worse]).cases == ()
     claimed = field(when=[{"field": "sender", "in": "organisation", "label": label("user")}])
     assert [case.label.integrity for case in claimed.cases] == [Integrity.SYSTEM]  # the sender's own
-    for unknown in ("nickname", "body"):
-        assert field(when=[{"field": unknown, "in": "organisation", "label": label("org")}]).cases == ()
+    assert field(when=[{"field": "nickname", "in": "organisation", "label": label("org")}]).cases == ()
     tool = copy.deepcopy(TOOL)
     tool["fields"]["/messages/*"] = tool["fields"].pop("/messages/*/body")
     closed = read(tool).field(("messages", None))
     assert closed == Field(ArgumentType.TEXT, parse_label(label("public")))  # an element has no siblings
+
+
+def in_organisation(field: str, integrity: str = "org") -> list[Any]:
+    return [{"field": field, "in": "organisation", "label": label(integrity)}]
+
+
+def described(sender: Any, body: Any) -> tuple[Field, Field]:
+    """The sender's and the body's field where anybody may write either, but for these cases."""
+    fields = {
+        "/sender": {"type": "email", "label": label("public"), "when": sender},
+        "/body": {"type": "text", "label": label("public"), "when": body},
+        "/to/*": {"type": "email", "label": label("public"), "when": in_organisation("")},
+    }
+    entry = read({**TOOL, "fields": fields})
+    assert [case.label.integrity for case in entry.fields["to", None].cases] == [Integrity.ORG]
+    return entry.fields["sender",], entry.fields["body",]
+
+
+@pytest.mark.guarantee("G03")
+def test_a_listed_value_vouches_for_itself_and_its_siblings() -> None:
+    for own in ("sender", ""):
+        sender, body = described(in_organisation(own, "user"), in_organisation("sender"))
+        assert [case.label.integrity for case in sender.cases] == [Integrity.ORG]  # and no more than that
+        assert [case.label.integrity for case in body.cases] == [Integrity.ORG]
+
+
+@pytest.mark.guarantee("G03")
+@pytest.mark.parametrize(
+    "sender",
+    [
+        [],
+        None,
+        [{"field": "sender", "in": "own_accounts", "label": label("org")}],
+        in_organisation("body"),
+        [*in_organisation("sender"), *in_organisation("body")],
+        [*in_organisation("sender"), None],
+        in_organisation("sender", "public"),
+    ],
+)
+def test_a_sibling_that_anybody_may_write_vouches_for_nothing(sender: JSON) -> None:
+    assert described(sender, in_organisation("sender"))[1].cases == ()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +222,17 @@ def test_a_field_is_not_better_than_what_vouches_for_it() -> None:
         ("a@corp.example.evil.example", False),
         ("corp.example", False),
         ("@corp.example", False),
-        ("Emma <a@corp.example>", False),
+        ("Emma <a@corp.example>", True),
+        ("Emma M. O'Neil-Müller <a@corp.example>", True),
+        ("<a@corp.example>", True),
+        ("a@evil.example <a@corp.example>", False),
+        ('"a@evil.example" <a@corp.example>', False),
+        ("Emma <a@evil.example> <a@corp.example>", False),
+        ("Emma <a@corp.example> a@evil.example", False),
+        ("Emma, Tom <a@corp.example>", False),
+        ("Emma (x) <a@corp.example>", False),
+        ("=?utf-8?q?Emma?= <a@corp.example>", False),
+        ("Emma <a@corp.example>, b@evil.example", False),
         ("a@evil.example,b@corp.example", False),
         ("a@evil.example b@corp.example", False),
         ("a@evil.example@corp.example", False),
@@ -205,11 +265,11 @@ def test_a_listed_value_is_that_very_value(text: str, held: bool) -> None:
     assert case.members.holds(text) is held
 
 
-@given(st.from_regex(r"\A[a-zA-Z0-9.@!%_+<> \"',-]{1,12}@([a-z0-9.-]{0,6}\.)?corp\.example\Z"))
+@given(st.from_regex(r"\A[a-zA-Z0-9.@!%_+<> \"',-]{1,12}@([a-z0-9.-]{0,6}\.)?corp\.example>?\Z"))
 def test_whoever_is_of_the_organisation_has_an_address_there(text: str) -> None:
     if ValueSet(domains=frozenset({"corp.example"})).holds(text):
-        address = parse_address(text)
-        assert address is not None
+        address = parse_address(text.rpartition("<")[2].removesuffix(">"))
+        assert address is not None, text
         assert address[1] == "corp.example" or address[1].endswith(".corp.example")
 
 

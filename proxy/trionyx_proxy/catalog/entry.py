@@ -58,7 +58,7 @@ class Case:
     """A better label of a field, on the word of a sibling.
 
     Args:
-        field: the sibling: a member of the object that the field is a member of.
+        field: the sibling: a member of the object that the field is a member of; "" for the value itself.
         members: the set that the sibling's value must be in.
         label: the field's label then; never trusted more than the sibling is.
     """
@@ -88,8 +88,8 @@ class Resource:
     """What a call reads or writes and others may read later.
 
     Args:
-        arguments: places of the arguments whose values together name it; a path also names what is below it.
-            () for everything that the section holds.
+        arguments: places of the arguments whose values name it. Each value names a resource of the section; a
+            path also names what is below it. () for everything that the section holds.
         reads: whether what the call returns may come from it.
         writes: whether what the call is given may be kept there.
     """

@@ -18,6 +18,9 @@ _MAIL = re.compile(
     re.ASCII,
 )
 
+# A name of letters, without anything that could itself be an address, a comment, a quote or an encoded word.
+_SHOWN = re.compile(r"(?:[^\W_][\w .'-]*)? ?<([^<>\s]+)>")
+
 
 def parse_iban(text: str) -> str | None:
     """Return an account number in upper case without spaces, or None if its check digits are wrong.
@@ -48,8 +51,15 @@ def listed_domain(text: str) -> str | None:
 
 
 def mail_domain(text: str) -> str | None:
-    """Return the domain of one bare e-mail address, in lower case; None for anything else."""
-    match = _MAIL.fullmatch(text.lower()) if text.isascii() and len(text) <= MAX_VALUE_CHARS else None
+    """Return the domain of one e-mail address, in lower case; None for anything else.
+
+    The address may stand in angle brackets behind a plain name, as in the `From` of a message.
+    """
+    shown = _SHOWN.fullmatch(text) if len(text) <= MAX_VALUE_CHARS else None
+    address = text if shown is None else shown[1]
+    match = (
+        _MAIL.fullmatch(address.lower()) if address.isascii() and len(address) <= MAX_VALUE_CHARS else None
+    )
     return None if match is None else match[1]
 
 
