@@ -1,0 +1,128 @@
+"""The policies that are compared: none, session taint, and the shipped one with nothing added but a suite's catalog.
+
+A catalog file is a fragment of the bundle's data (`{"catalog": {"servers": …, "sets": …}, "egress": …}`), merged
+over the shipped data. It describes tools; no rule and no task is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import trionyx_policies
+
+SHIPPED = Path(trionyx_policies.__file__).parent / "bundle"
+CATALOGS = Path(__file__).resolve().parent / "catalogs"
+
+BOTTOM = {"categories": [], "integrity": "user", "level": "public", "readers": "*"}
+ANY = {"categories": "*", "integrity": "public", "level": "secret", "readers": []}
+RANKS = ["user", "system", "org", "public"]
+
+_JSON_TYPES = {"string": "text", "integer": "integer", "number": "amount", "boolean": "boolean"}
+
+
+def catalog(suite: str) -> dict[str, Any]:
+    """Return a suite's fragment of the bundle's data."""
+    found: dict[str, Any] = json.loads((CATALOGS / f"{suite}.json").read_text())
+    return found
+
+
+def effects(suite: str) -> dict[str, str]:
+    """Return the effect of each tool, as the suite's catalog has it."""
+    tools = catalog(suite)["catalog"]["servers"][suite]["tools"]
+    return {name: entry["effect"] for name, entry in tools.items()}
+
+
+def make(variant: str, suite: str, tools: list[dict[str, Any]], target: Path) -> Path:
+    """Write a variant's bundle for a suite.
+
+    Args:
+        variant: a key of VARIANTS.
+        suite: has a catalog file.
+        tools: the suite's MCP descriptors.
+        target: where to; must not exist.
+    """
+    shutil.copytree(SHIPPED, target, ignore=shutil.ignore_patterns("*_test.rego"))
+    VARIANTS[variant](suite, tools, target)
+    return target
+
+
+def _shipped(suite: str, _: list[dict[str, Any]], target: Path) -> None:
+    _merge_into(target, catalog(suite))
+
+
+def _none(suite: str, tools: list[dict[str, Any]], target: Path) -> None:
+    """Allow every call: each rule is switched off, nothing is hidden, every argument is just text."""
+    entries = {
+        tool["name"]: {
+            "effect": "read",
+            "args": {
+                f"/{name}": {"role": "plain", "type": _plain_type(schema)}
+                for name, schema in tool["inputSchema"].get("properties", {}).items()
+            },
+            "result": BOTTOM,
+            "clearance": ANY,
+        }
+        for tool in tools
+    }
+    _merge_into(target, {"catalog": {"servers": {suite: {"tools": entries}}}})
+    _switch_off_all_but(target, {})
+
+
+def _taint(suite: str, _: list[dict[str, Any]], target: Path) -> None:
+    """Session taint, per tool: a result that somebody else can have written ends every further effect."""
+    fragment = catalog(suite)
+    for entry in fragment["catalog"]["servers"][suite]["tools"].values():
+        fields = entry.pop("fields", {})
+        entry.pop("resource", None)
+        labels = [entry["result"]] if not fields else [field["label"] for field in fields.values()]
+        labels += [case["label"] for field in fields.values() for case in field.get("when", [])]
+        worst = max(RANKS.index(label["integrity"]) for label in labels)
+        # Two ranks only: what other people write is untrusted, whoever they are.
+        rank = "public" if worst >= RANKS.index("org") else "system"
+        entry["result"] = {**BOTTOM, "integrity": rank}
+        entry["clearance"] = ANY
+        for argument in entry["args"].values():
+            if argument["type"] not in _JSON_TYPES.values():
+                argument["type"] = "id" if argument["type"] == "id" else "text"
+    _merge_into(target, fragment)
+    _switch_off_all_but(target, {"BIBA-001": "deny"})
+
+
+VARIANTS: dict[str, Callable[[str, list[dict[str, Any]], Path], None]] = {
+    "none": _none,
+    "taint": _taint,
+    "shipped": _shipped,
+}
+
+
+def _plain_type(schema: Mapping[str, Any]) -> str:
+    options = [schema, *schema.get("anyOf", [])]
+    return next(
+        (_JSON_TYPES[option["type"]] for option in options if option.get("type") in _JSON_TYPES), "text"
+    )
+
+
+def _merge_into(bundle: Path, fragment: Mapping[str, Any]) -> None:
+    for member, value in fragment.items():
+        path = bundle / "data" / f"{member}.json"
+        document = json.loads(path.read_text())
+        document["trionyx"][member] = _merged(document["trionyx"][member], value)
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        changed = {name: _merged(old[name], value) if name in old else value for name, value in new.items()}
+        return {**old, **changed}
+    return new
+
+
+def _switch_off_all_but(bundle: Path, kept: Mapping[str, str]) -> None:
+    """Switch every rule off but these, and show all text."""
+    index = json.loads((bundle / "build" / "rules.json").read_text())
+    switches = {rule["id"]: "off" for rule in index["rules"]} | kept
+    _merge_into(bundle, {"rules": switches, "flow": {"hide_text": False}})
