@@ -40,9 +40,9 @@ class Obligation:
 
     Args:
         rule: id of the rule that demands it.
-        type: `replace_arg`, `drop_arg` (both transform the arguments), `max_result_bytes`.
+        type: `replace_arg`, `drop_arg` (both transform the arguments), `max_result_bytes`, `hide_text`.
         pointer: JSON pointer of the argument, or "".
-        value: canonical JSON of the new value or of the limit, or b"".
+        value: canonical JSON of the new value or of the limit, `null` where there is none, or b"".
     """
 
     rule: str
@@ -58,7 +58,7 @@ class Decision:
     Args:
         outcome: deny overrides; without an allow it is a deny.
         rules: determining rules: those that deny, else those that ask, else those that allow; sorted by id.
-        obligations: for an allow, all of them; sorted.
+        obligations: for an allow or an ask, all of them; sorted.
         labels: canonical JSON of each label the policy joins into the result; only ever raises.
         revision: revision of the bundle that answered; rises with every reload.
         digest: hex digest of that bundle.

@@ -24,7 +24,7 @@ UNMEETABLE = Rule(
 )
 
 TRANSFORMS = frozenset({"replace_arg", "drop_arg"})
-OBLIGATIONS = TRANSFORMS | {"max_result_bytes"}
+OBLIGATIONS = TRANSFORMS | {"max_result_bytes", "hide_text"}
 
 
 def decide(answer: Answer, *, revision: int, digest: str) -> Decision:
@@ -58,7 +58,7 @@ def decide(answer: Answer, *, revision: int, digest: str) -> Decision:
     if not all(_can_be_met(obligation) for obligation in answer.oblige) or _contradict(answer.oblige):
         return decision(Outcome.DENY, (UNMEETABLE,))
     if answer.approve:
-        return decision(Outcome.ASK, answer.approve)
+        return decision(Outcome.ASK, answer.approve, answer.oblige, answer.labels)
     return decision(Outcome.ALLOW, answer.allow, answer.oblige, answer.labels)
 
 
@@ -70,6 +70,8 @@ def _can_be_met(obligation: Obligation) -> bool:
             return obligation.pointer != "" and obligation.value == b"null"
         case "max_result_bytes":
             return obligation.pointer == "" and obligation.value.isdigit() and obligation.value != b"0"
+        case "hide_text":
+            return obligation.pointer == "" and obligation.value == b"null"
         case _:
             return False
 

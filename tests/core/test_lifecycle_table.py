@@ -7,8 +7,11 @@ from typing import get_args
 
 import pytest
 
+from trionyx_proxy.core.approval import Approval, Ask, Unapproved
 from trionyx_proxy.core.call import OpenCall, State
 from trionyx_proxy.core.event import (
+    ApprovalGiven,
+    ApprovalRefused,
     ArgumentsTransformed,
     CallCancelled,
     CallRejected,
@@ -38,6 +41,8 @@ SAMPLES: dict[type[CallEvent], Event] = {
     TransformFailed: TransformFailed(A),
     RecordStored: RecordStored(A, 1),
     RecordFailed: RecordFailed(A),
+    ApprovalGiven: ApprovalGiven(A, Approval("q1", "dana", ("APP-001",), 2, "00" * 32), 1),
+    ApprovalRefused: ApprovalRefused(A, Unapproved.EXPIRED),
     ResultArrived: ResultArrived(A, OK),
     ResultFailed: ResultFailed(A, CRASHED),
     CallCancelled: CallCancelled(A),
@@ -79,7 +84,7 @@ def test_only_a_stored_record_releases_a_call_or_a_result() -> None:
 @pytest.mark.guarantee("G09")
 def test_a_poisoned_run_is_asked_about_before_anything_else_is() -> None:
     for (state, event), rows in TABLE.items():
-        releases = {Step.FORWARD, Step.RETURN, Step.ASK, Step.RECORD_INTENT}
+        releases = {Step.FORWARD, Step.RETURN, Step.ASK, Step.SEEK, Step.ADOPT_APPROVAL, Step.RECORD_INTENT}
         if any(releases & set(row.steps) for row in rows):
             assert rows[0].guard is Guard.POISONED, (state, event)
 
@@ -99,7 +104,7 @@ def test_a_call_ends_exactly_where_it_is_answered() -> None:
 @pytest.mark.parametrize("event", list(SAMPLES), ids=lambda event: event.__name__)
 def test_what_has_no_row_is_refused_and_changes_nothing(state: State, event: type[CallEvent]) -> None:
     run = new_run()
-    known = OpenCall(A, request("a"), BOTTOM, state, result=OK)
+    known = OpenCall(A, request("a"), BOTTOM, state, ask=Ask(request("a"), (), 2, ""), result=OK)
     run = replace(run, open=(known,))
     if (state, event) in TABLE:
         run.receive(SAMPLES[event])

@@ -14,8 +14,16 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from trionyx_policies.decision import Decision
-from trionyx_proxy.core.effect import AskPolicy, Effect, ForwardCall, StoreRecord, TransformArguments
+from trionyx_policies.decision import Decision, Outcome
+from trionyx_proxy.core.approval import Unapproved
+from trionyx_proxy.core.effect import (
+    AskPolicy,
+    Effect,
+    ForwardCall,
+    SeekApproval,
+    StoreRecord,
+    TransformArguments,
+)
 from trionyx_proxy.core.event import (
     ArgumentsTransformed,
     CallCancelled,
@@ -51,10 +59,13 @@ from trionyx_testing.calls import (
     SEND,
     TOOL_ERROR,
     TRANSFORM,
+    TTL_MS,
     Witness,
+    approves,
     changed,
     new_run,
     read_body,
+    refuses,
     request,
 )
 
@@ -75,6 +86,8 @@ class World:
         tool_errors: whether tools may report errors besides results and failures.
         results: what tools may answer otherwise.
         repeats: whether each step is taken twice and compared.
+        asks: whether a person can be asked; answers then are no, none, void, yes, and a yes to something else. All
+            answers that are a yes come under one id, as if one act of a person was to serve every call.
     """
 
     calls: tuple[Request, ...]
@@ -87,6 +100,7 @@ class World:
     tool_errors: bool = True
     results: tuple[Result, ...] = (OK,)
     repeats: bool = True
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +141,11 @@ def answers(world: World, node: Node, effect: Effect) -> Iterator[Event]:
             if world.losses:
                 yield RecordFailed(call)
             yield RecordStored(call, 0)
+        case SeekApproval(ask=ask):
+            yield approves(ask, "q")
+            yield approves(replace(ask, binding="00" * 32), "q")
+            for why in (Unapproved.REJECTED, Unapproved.PENDING, Unapproved.VOID):
+                yield refuses(ask, why)
         case ForwardCall(request=sent):
             for result in world.results:
                 yield ResultArrived(sent.call, result)
@@ -174,7 +193,7 @@ def follow(world: World, node: Node, event: Event) -> Node:
 def crash(node: Node) -> Node:
     """Begin again in another process, with what the log holds."""
     state = node.witness.check_crash(node.stored)
-    run = Run.resume(IDENTITY, PROMPT, node.run.policy, state)
+    run = Run.resume(IDENTITY, PROMPT, node.run.policy, state, approval_ttl_ms=node.run.approval_ttl_ms)
     return Node(run, Witness(floor=state.label), node.left, node.reloads, node.crashes - 1, node.stored)
 
 
@@ -189,12 +208,13 @@ def walk(world: World, check: Callable[[Node], None]) -> tuple[int, int]:
         run = node.run
         rest = (run.policy, run.label, run.usage, run.poisoned, node.left, node.reloads, node.crashes)
         return (
-            number(rest),
+            number((*rest, run.spent)),
             number(node.witness),
             *(number(call) for call in run.open),
         )
 
-    start = Node(new_run(), Witness(), world.calls, world.reloads, world.crashes)
+    ttl = TTL_MS if world.asks else 0
+    start = Node(new_run(approval_ttl_ms=ttl), Witness(), world.calls, world.reloads, world.crashes)
     seen = {key(start)}
     frontier = [start]
     edges = 0
@@ -223,6 +243,8 @@ def check_state(node: Node) -> None:
 
 
 EVERYTHING = (ALLOW, DENY, ASK, TRANSFORM, replace(ALLOW, labels=(SECRET.encode(),)))
+ASK_CHANGED = replace(TRANSFORM, outcome=Outcome.ASK)
+"""Asks about other arguments than the agent's."""
 A, B, C = request("a", READ), request("b", SEND), request("c", FILE)
 """A read that raises the label, a call that may then no longer go out, and one in between."""
 
@@ -234,11 +256,26 @@ FAST = {
     "two calls, hidden text": World(
         (A, B), (ALLOW_HIDING,), withdrawals="a", tool_errors=False, results=(LABELLED, HIDDEN_ERROR)
     ),
+    "one call, a person": World(
+        (A,), (ALLOW, ASK, ASK_CHANGED), reloads=1, crashes=1, tool_errors=False, asks=True
+    ),
+    "two calls, a person": World((A, B), (ASK,), withdrawals="a", losses=False, tool_errors=False, asks=True),
     "two calls, reload": World((A, B), (ALLOW,), reloads=1, withdrawals="", tool_errors=False),
 }
 SLOW = {
     "two calls, reload and crash": World((A, B), (ALLOW, DENY), reloads=1, crashes=1, withdrawals=""),
     "two calls, all but a second life": World((A, B), (ALLOW, DENY, TRANSFORM), reloads=1, repeats=False),
+    "two calls, a person, everything": World(
+        (A, B),
+        (ALLOW, ASK),
+        reloads=1,
+        withdrawals="a",
+        losses=False,
+        failures=False,
+        tool_errors=False,
+        repeats=False,
+        asks=True,
+    ),
     "three calls, failures": replace(THREE, decisions=(ALLOW, DENY), failures=True),
     "three calls, withdrawals": replace(THREE, withdrawals="b"),
     "three calls, reload": replace(THREE, reloads=1, losses=False),

@@ -13,7 +13,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trionyx_proxy.core.effect import AskPolicy, Effect, ForwardCall, StoreRecord, TransformArguments
+from trionyx_proxy.core.approval import Unapproved
+from trionyx_proxy.core.effect import (
+    AskPolicy,
+    Effect,
+    ForwardCall,
+    SeekApproval,
+    StoreRecord,
+    TransformArguments,
+)
 from trionyx_proxy.core.event import (
     ArgumentsTransformed,
     CallCancelled,
@@ -51,16 +59,19 @@ from trionyx_testing.calls import (
     SEND,
     TOOL_ERROR,
     TRANSFORM,
+    TTL_MS,
     UNSENT,
     Witness,
+    approves,
     changed,
     new_run,
     read_body,
+    refuses,
     rejection,
     request,
 )
 
-Due = TypeVar("Due", AskPolicy, TransformArguments, StoreRecord, ForwardCall)
+Due = TypeVar("Due", AskPolicy, TransformArguments, StoreRecord, SeekApproval, ForwardCall)
 ANSWERS = [OK, LABELLED, TOOL_ERROR, HIDDEN_ERROR, CRASHED, UNSENT, CANCELLED]
 FLOORS = st.sampled_from([BOTTOM, Label(readers=frozenset({"emma", "jonas"})), SECRET])
 DECISIONS = st.sampled_from(
@@ -71,12 +82,12 @@ DECISIONS = st.sampled_from(
 class RunMachine(RuleBasedStateMachine):
     """The world around one run: it answers what was asked, in any order, and sometimes dies and starts again."""
 
-    @initialize(floor=FLOORS)
-    def begin(self, floor: Label) -> None:
+    @initialize(floor=FLOORS, asks=st.booleans())
+    def begin(self, floor: Label, asks: bool) -> None:
         self.floor = floor
         self.count = 0
         self.log: list[StoreRecord] = []
-        self.start(new_run(floor))
+        self.start(new_run(floor, approval_ttl_ms=TTL_MS if asks else 0))
 
     def start(self, run: Run) -> None:
         self.first = self.run = run
@@ -138,6 +149,19 @@ class RunMachine(RuleBasedStateMachine):
         call = data.draw(st.sampled_from(self.due(StoreRecord))).call
         self.feed(RecordStored(call, 1) if luck else RecordFailed(call))
 
+    @precondition(lambda self: self.due(SeekApproval))
+    @rule(data=st.data(), late=st.integers(0, 9), fits=st.integers(0, 9), id_=st.sampled_from("pqrs"))
+    def approve(self, data: st.DataObject, late: int, fits: int, id_: str) -> None:
+        ask = data.draw(st.sampled_from(self.due(SeekApproval))).ask
+        if not fits:
+            ask = replace(ask, binding="00" * 32)
+        self.feed(approves(ask, id_, ask.expires_ms - (late > 0)))
+
+    @precondition(lambda self: self.due(SeekApproval))
+    @rule(data=st.data(), why=st.sampled_from(Unapproved))
+    def refuse(self, data: st.DataObject, why: Unapproved) -> None:
+        self.feed(refuses(data.draw(st.sampled_from(self.due(SeekApproval))).ask, why))
+
     @precondition(lambda self: self.due(ForwardCall))
     @rule(data=st.data(), answer=st.sampled_from(ANSWERS))
     def answer(self, data: st.DataObject, answer: object) -> None:
@@ -159,7 +183,8 @@ class RunMachine(RuleBasedStateMachine):
         self.witness.check_crash(tuple((record.type, record.body) for record in self.stored))
         self.log += self.stored
         state = resume(((record.type, read_body(record.body)) for record in self.log), self.floor)
-        self.start(Run.resume(IDENTITY, PROMPT, self.run.policy, state))
+        ttl = self.run.approval_ttl_ms
+        self.start(Run.resume(IDENTITY, PROMPT, self.run.policy, state, approval_ttl_ms=ttl))
 
     @invariant()
     def the_records_give_the_run(self) -> None:

@@ -5,10 +5,13 @@ Values only. Labels and use are what survives a process: `evidence.resume` rebui
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
+
+import orjson
 
 from trionyx_proxy.core.label import BOTTOM, Label
 from trionyx_proxy.core.request import CallId, Request
@@ -42,6 +45,70 @@ class Identity:
         digest.update(request.tool.id.encode() + b"\0" + request.arguments)
         return digest.hexdigest()
 
+    def binding(self, request: Request, policy: PolicyVersion, rules: Iterable[str], expires_ms: int) -> str:
+        """Give the keyed digest of what an approval holds for, 64 hex digits; in other circumstances it differs.
+
+        Args:
+            request: the call; its identity and arrival are not part of it, so that a repeated call can match.
+            policy: the policy that asked.
+            rules: ids of the rules that asked, in any order.
+            expires_ms: Unix milliseconds from which the approval does not count.
+        """
+        bound = {
+            "agent": self.agent,
+            "args_sha256": hashlib.sha256(request.arguments).hexdigest(),
+            "descriptor_sha256": request.tool.descriptor_sha256,
+            "expires_ms": expires_ms,
+            "policy": [policy.revision, policy.digest],
+            "rules": sorted(rules),
+            "run": self.run,
+            "tenant": self.tenant,
+            "tool": request.tool.id,
+            "user": self.user,
+        }
+        # Keyed like the fingerprint: records and state file hold it, and arguments must not be guessed from it.
+        digest = hashlib.blake2b(key=self.key, digest_size=32, person=b"trionyx appr/v1")
+        digest.update(orjson.dumps(bound, option=orjson.OPT_SORT_KEYS))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptWords:
+    """The words of a registered prompt as keyed digests of 8 bytes; without the run's key they say nothing.
+
+    Args:
+        tokens: of its words, in order.
+        values: of the typed values that it names.
+    """
+
+    tokens: tuple[bytes, ...] = ()
+    values: frozenset[bytes] = frozenset()
+
+    def to_json(self) -> dict[str, str]:
+        """Give the JSON form: all digests of a kind in one base64 text."""
+        return {
+            "tokens": base64.b64encode(b"".join(self.tokens)).decode(),
+            "values": base64.b64encode(b"".join(sorted(self.values))).decode(),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> PromptWords:
+        """Read the JSON form; whatever is not exactly that holds no words, which only takes rights away."""
+        match value:
+            case {"tokens": str(tokens), "values": str(values), **others} if not others:
+                try:
+                    return cls(tuple(_digests(tokens)), frozenset(_digests(values)))
+                except ValueError:
+                    return cls()
+        return cls()
+
+
+def _digests(text: str) -> list[bytes]:
+    data = base64.b64decode(text, validate=True)
+    if len(data) % 8:
+        raise ValueError("not a row of digests")
+    return [data[start : start + 8] for start in range(0, len(data), 8)]
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -51,6 +118,7 @@ class Prompt:
         sha256: hex digest of the prompt, or "".
         registered: false if there is none; the collections are then empty.
         emails, hosts, paths: identifiers that occur in it, normalised and sorted.
+        words: what of it can be asked for by whoever knows the run's key.
     """
 
     sha256: str = ""
@@ -58,6 +126,7 @@ class Prompt:
     emails: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    words: PromptWords = PromptWords()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +207,10 @@ class RunState:
     Args:
         label: join of all that may have been delivered; at least the configured floor.
         dangling: calls with an intent and no end: their effect is in doubt. In order of their intents.
+        spent: ids of the approvals that intents were released under.
     """
 
     label: Label = BOTTOM
     usage: Usage = field(default_factory=Usage)
     dangling: tuple[CallId, ...] = ()
+    spent: frozenset[str] = frozenset()

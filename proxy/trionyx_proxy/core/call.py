@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from trionyx_policies.decision import Decision
 from trionyx_proxy.core.account import PolicyVersion
+from trionyx_proxy.core.approval import Approval, Ask, Unapproved
 from trionyx_proxy.core.label import TOP, Label
 from trionyx_proxy.core.request import CallId, Failure, Refusal, Rejection, Request, Result
 from trionyx_proxy.core.verdict import Verdict
@@ -19,6 +20,8 @@ class State(StrEnum):
     NEW = "new"
     DECIDING = "deciding"
     TRANSFORMING = "transforming"
+    RECORDING_ASK = "recording ask"
+    AWAITING_APPROVAL = "awaiting approval"
     RECORDING_DENIAL = "recording denial"
     RECORDING_INTENT = "recording intent"
     FORWARDED = "forwarded"
@@ -39,7 +42,11 @@ class OpenCall:
         original: the arguments as they arrived, once different ones have taken their place, else b"".
         transformed: the policy has had arguments of this call changed.
         document: the policy input last asked about, and `asked` the label and policy it was asked under.
-        decisions: how often the policy was asked.
+        decisions: how often the policy was asked, since a person last approved.
+        ask: the question a person is being asked, and `asks` how many there were.
+        given: the approval that came last, before anything is made of it.
+        approval: the approval that the call may be released under.
+        unapproved: why the last question brought no approval; `question` is its id.
         intents: how many intent records were emitted.
         counted: the effect under which the first intent was counted, or "".
         decision, verdict: the policy's last answer, and what the host makes of it.
@@ -59,6 +66,12 @@ class OpenCall:
     document: bytes = b""
     asked: tuple[Label, PolicyVersion] | None = None
     decisions: int = 0
+    ask: Ask | None = None
+    asks: int = 0
+    given: Approval | None = None
+    approval: Approval | None = None
+    unapproved: Unapproved | None = None
+    question: str = ""
     intents: int = 0
     counted: str = ""
     decision: Decision | None = None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trionyx_policies.decision import Obligation
+from trionyx_proxy.core.approval import Ask
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.core.request import CallId, Refusal, Request, Result
 
@@ -37,7 +38,7 @@ class StoreRecord:
     """Append a record and wait until it is durable. Answer: RecordStored or RecordFailed.
 
     Args:
-        type: record type, `call.intent`, `call.outcome`, `call.denied`.
+        type: record type, `call.asked`, `call.intent`, `call.outcome`, `call.denied`.
         body: RFC 8785 form of the record's own members (an object; the log adds seq, prev, time, key id).
         payloads: named byte strings the body commits to without holding them.
         label: the run's label as of this record; what a later process resumes with.
@@ -48,6 +49,21 @@ class StoreRecord:
     body: bytes
     payloads: Mapping[str, bytes] = field(hash=False, compare=True)
     label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class SeekApproval:
+    """Ask a person. Answer: ApprovalGiven or ApprovalRefused, within the limits of `ask` and configuration."""
+
+    call: CallId
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawAsk:
+    """The answer to `SeekApproval` is of no use any more. Answer: ApprovalRefused(void), or the one that won."""
+
+    call: CallId
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +104,13 @@ class RefuseCall:
 
 
 Effect = (
-    AskPolicy | TransformArguments | StoreRecord | ForwardCall | CancelForward | ReturnResult | RefuseCall
+    AskPolicy
+    | TransformArguments
+    | StoreRecord
+    | SeekApproval
+    | WithdrawAsk
+    | ForwardCall
+    | CancelForward
+    | ReturnResult
+    | RefuseCall
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trionyx_policies.decision import Decision
+from trionyx_proxy.core.approval import Approval, Unapproved
 from trionyx_proxy.core.request import CallId, Failure, Rejection, Request, Result
 
 
@@ -71,6 +72,32 @@ class RecordFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalGiven:
+    """A person answered `SeekApproval` with yes, and no other process can use that answer any more.
+
+    Args:
+        at_ms: wall clock, Unix milliseconds; an approval that is over by then does not count.
+    """
+
+    call: CallId
+    approval: Approval
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRefused:
+    """`SeekApproval` brought no approval.
+
+    Args:
+        approval: id of the question, for a later answer or for the record; "" if nobody was asked.
+    """
+
+    call: CallId
+    why: Unapproved
+    approval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ResultArrived:
     """The upstream answered `ForwardCall`."""
 
@@ -110,6 +137,8 @@ Event = (
     | TransformFailed
     | RecordStored
     | RecordFailed
+    | ApprovalGiven
+    | ApprovalRefused
     | ResultArrived
     | ResultFailed
     | CallCancelled

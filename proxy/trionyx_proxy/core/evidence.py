@@ -4,8 +4,9 @@ Each record names what an auditor asks first (who, which tool, which rules, whic
 Arguments, results and policy inputs go beside it as payloads, to which the log commits with a salt: a plain
 digest of short arguments could be undone by trying. For the same reason `fingerprint` is keyed per run.
 
-`call.intent` comes again (`attempt` 2, 3) when the call had to be decided again after it. A call with an
-intent ends in one `call.outcome` or one `call.denied`, any other call in one `call.denied`.
+`call.asked` comes before a person is asked, and ends nothing. `call.intent` comes again (`attempt` 2, 3) when
+the call had to be decided again after it. A call with an intent ends in one `call.outcome` or one
+`call.denied`, any other call in one `call.denied`.
 Nothing here signs, numbers or stores; the log adds those members.
 """
 
@@ -17,11 +18,13 @@ from typing import Final
 import orjson
 
 from trionyx_proxy.core.account import Identity, RunState, Usage
+from trionyx_proxy.core.approval import Ask
 from trionyx_proxy.core.call import OpenCall
 from trionyx_proxy.core.effect import StoreRecord
 from trionyx_proxy.core.label import BOTTOM, Label, parse_label
 from trionyx_proxy.core.request import CallId, Reason, Rejection, Request, ResultStatus
 
+ASKED: Final = "call.asked"
 INTENT: Final = "call.intent"
 OUTCOME: Final = "call.outcome"
 DENIED: Final = "call.denied"
@@ -47,7 +50,28 @@ def intent_record(identity: Identity, call: OpenCall, *, output: Label, label: L
     body = _request_body(identity, call, call.request, label)
     body["attempt"] = call.intents
     body["output"] = _label(output)
+    if call.approval is not None:
+        body["approval"] = {
+            "binding": call.approval.binding,
+            "by": call.approval.by,
+            "expires_ms": call.approval.expires_ms,
+            "id": call.approval.id,
+        }
     return _record(call, INTENT, body, _request_payloads(call, call.request), label)
+
+
+def asked_record(identity: Identity, call: OpenCall, ask: Ask, label: Label) -> StoreRecord:
+    """Build the record that must be durable before a person is asked.
+
+    Args:
+        identity: the run.
+        call: decided, and up to a person.
+        ask: what is asked.
+        label: the run's label.
+    """
+    body = _request_body(identity, call, call.request, label)
+    body["ask"] = {"binding": ask.binding, "expires_ms": ask.expires_ms}
+    return _record(call, ASKED, body, _request_payloads(call, call.request), label)
 
 
 def denied_record(
@@ -72,6 +96,8 @@ def denied_record(
             body = _request_body(identity, call, call.request, label)
             payloads = _request_payloads(call, call.request)
     body["rules"] = [reason.id for reason in reasons]
+    if call.unapproved is not None:
+        body["approval"] = {"id": call.question, "why": call.unapproved.value}
     if call.engine_code:
         body["code"] = call.engine_code
     return _record(call, DENIED, body, payloads, label)
@@ -122,13 +148,17 @@ def resume(records: Iterable[tuple[str, Mapping[str, object]]], floor: Label = B
         floor: the label the run starts with.
     """
     label, usage = floor, Usage()
+    spent: set[str] = set()
     dangling: dict[CallId, None] = {}
     for type_, body in records:
         if not type_.startswith("call."):
             continue
         label = label.join(parse_label(body.get("label")))
         call, fingerprint = CallId(str(body.get("call", ""))), str(body.get("fingerprint", ""))
+        if type_ == ASKED:
+            continue
         if type_ == INTENT:
+            spent.update(_approval(body))
             if call not in dangling:
                 usage = usage.with_intent(fingerprint, _effect(body))
             dangling[call] = None
@@ -136,7 +166,7 @@ def resume(records: Iterable[tuple[str, Mapping[str, object]]], floor: Label = B
         if type_ == DENIED:
             usage = usage.with_denial(fingerprint, intended=call in dangling)
         dangling.pop(call, None)
-    return RunState(label, usage, tuple(dangling))
+    return RunState(label, usage, tuple(dangling), frozenset(spent))
 
 
 def _body(identity: Identity, call: OpenCall, label: Label) -> Body:
@@ -212,6 +242,11 @@ def _record(
 
 def _label(label: Label) -> Value:
     return orjson.Fragment(label.encode())
+
+
+def _approval(body: Mapping[str, object]) -> tuple[str, ...]:
+    approval = body.get("approval")
+    return (str(approval.get("id", "")),) if isinstance(approval, dict) else ()
 
 
 def _effect(body: Mapping[str, object]) -> str:

@@ -17,6 +17,8 @@ from typing import Final
 
 from trionyx_proxy.core.call import State
 from trionyx_proxy.core.event import (
+    ApprovalGiven,
+    ApprovalRefused,
     ArgumentsTransformed,
     CallCancelled,
     CallRejected,
@@ -40,6 +42,8 @@ CallEvent = (
     | TransformFailed
     | RecordStored
     | RecordFailed
+    | ApprovalGiven
+    | ApprovalRefused
     | ResultArrived
     | ResultFailed
     | CallCancelled
@@ -55,7 +59,11 @@ class Guard(StrEnum):
     CANCELLED = "cancelled"
     CANCELLED_AFTER_INTENT = "cancelled after an intent"
     FORBIDDEN = "forbidden"
+    UNASKABLE = "needs approval, nobody to ask"
+    ASKED_PEOPLE_TOO_OFTEN = "needs approval, people asked twice"
     NEEDS_APPROVAL = "needs approval"
+    NOT_BOUND = "approval not for this call"
+    REJECTED = "a person said no"
     STALE_TOO_OFTEN = "label or policy moved, asked 3 times"
     POLICY_MOVED = "policy moved"
     LABEL_MOVED = "label moved"
@@ -73,6 +81,10 @@ class Step(StrEnum):
     TRANSFORM = "TransformArguments"
     RECLASSIFY = "TransformArguments(nothing)"
     ADOPT = "take the changed arguments"
+    RECORD_ASK = "StoreRecord(asked)"
+    SEEK = "SeekApproval"
+    WITHDRAW_ASK = "WithdrawAsk"
+    ADOPT_APPROVAL = "take the approval"
     RECORD_INTENT = "StoreRecord(intent)"
     RECORD_DENIAL = "StoreRecord(denied)"
     RECORD_OUTCOME = "StoreRecord(outcome)"
@@ -143,8 +155,10 @@ ROWS: Final[tuple[Row, ...]] = (
     *_withdrawn(State.DECIDING, VerdictReached),
     Row(State.DECIDING, VerdictReached, Guard.FORBIDDEN, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
         "forbid trumps permit, an error forbids, and what no rule permits is denied"),
-    Row(State.DECIDING, VerdictReached, Guard.NEEDS_APPROVAL, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
+    Row(State.DECIDING, VerdictReached, Guard.UNASKABLE, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
         "nobody is there to approve", HostRule.ASK),
+    Row(State.DECIDING, VerdictReached, Guard.ASKED_PEOPLE_TOO_OFTEN, (Step.RECORD_DENIAL,),
+        State.RECORDING_DENIAL, "people are not worn down by one call", HostRule.CONTENDED),
     Row(State.DECIDING, VerdictReached, Guard.STALE_TOO_OFTEN, (Step.RECORD_DENIAL,), State.RECORDING_DENIAL,
         "a decision that never catches up is no decision", HostRule.CONTENDED),
     Row(State.DECIDING, VerdictReached, Guard.POLICY_MOVED, (Step.RECLASSIFY,), State.TRANSFORMING,
@@ -155,6 +169,8 @@ ROWS: Final[tuple[Row, ...]] = (
         "changes that do not settle at once are a defect of the policy", HostRule.OBLIGATION),
     Row(State.DECIDING, VerdictReached, Guard.TRANSFORMS, (Step.TRANSFORM,), State.TRANSFORMING,
         "the policy permits other arguments, not these"),
+    Row(State.DECIDING, VerdictReached, Guard.NEEDS_APPROVAL, (Step.RECORD_ASK,), State.RECORDING_ASK,
+        "what a person is asked is on record before anybody is asked"),
     Row(State.DECIDING, VerdictReached, Guard.ALWAYS, (Step.RECORD_INTENT,), State.RECORDING_INTENT,
         "permitted and cleared; what the call may bring joins the run's label from here on"),
     _dead_run(State.DECIDING, VerdictFailed, "nothing is released after a lost record"),
@@ -195,6 +211,37 @@ ROWS: Final[tuple[Row, ...]] = (
     _lost_record(State.RECORDING_INTENT),
     Row(State.RECORDING_INTENT, CallCancelled, Guard.ALWAYS, (Step.NOTE_WITHDRAWAL,), State.RECORDING_INTENT,
         "the record is under way; what it says is ended by another"),
+
+    _dead_run(State.RECORDING_ASK, RecordStored, "nobody is asked about what can no longer be released"),
+    *_withdrawn(State.RECORDING_ASK, RecordStored),
+    Row(State.RECORDING_ASK, RecordStored, Guard.POLICY_MOVED, (Step.RECLASSIFY,), State.TRANSFORMING,
+        "another policy may not ask, and nobody is asked in the name of one that is gone"),
+    Row(State.RECORDING_ASK, RecordStored, Guard.ALWAYS, (Step.SEEK,), State.AWAITING_APPROVAL,
+        "the question is durable: the only way to a person"),
+    _lost_record(State.RECORDING_ASK),
+    Row(State.RECORDING_ASK, CallCancelled, Guard.ALWAYS, (Step.NOTE_WITHDRAWAL,), State.RECORDING_ASK,
+        "the record is under way; nobody will be asked"),
+
+    _dead_run(State.AWAITING_APPROVAL, ApprovalGiven, "nothing is released after a lost record"),
+    *_withdrawn(State.AWAITING_APPROVAL, ApprovalGiven),
+    Row(State.AWAITING_APPROVAL, ApprovalGiven, Guard.POLICY_MOVED, (Step.RECLASSIFY,), State.TRANSFORMING,
+        "an approval holds under the policy that asked; another one decides for itself"),
+    Row(State.AWAITING_APPROVAL, ApprovalGiven, Guard.NOT_BOUND, (Step.RECORD_DENIAL,),
+        State.RECORDING_DENIAL, "an approval holds for one call of one run, once", HostRule.APPROVAL),
+    Row(State.AWAITING_APPROVAL, ApprovalGiven, Guard.ALWAYS, (Step.ADOPT_APPROVAL, Step.RECLASSIFY),
+        State.TRANSFORMING, "what the person vouched for counts now, and the call is decided again"),
+    _dead_run(State.AWAITING_APPROVAL, ApprovalRefused, "nothing is released after a lost record"),
+    *_withdrawn(State.AWAITING_APPROVAL, ApprovalRefused),
+    Row(State.AWAITING_APPROVAL, ApprovalRefused, Guard.REJECTED, (Step.RECORD_DENIAL,),
+        State.RECORDING_DENIAL, "a person's no needs no policy", HostRule.ASK),
+    Row(State.AWAITING_APPROVAL, ApprovalRefused, Guard.POLICY_MOVED, (Step.RECLASSIFY,), State.TRANSFORMING,
+        "the question went with its policy; the new one decides"),
+    Row(State.AWAITING_APPROVAL, ApprovalRefused, Guard.ALWAYS, (Step.RECORD_DENIAL,),
+        State.RECORDING_DENIAL, "without a person's yes the call is denied", HostRule.ASK),
+    Row(State.AWAITING_APPROVAL, CallCancelled, Guard.CANCELLED, (), State.AWAITING_APPROVAL,
+        "withdrawn already"),
+    Row(State.AWAITING_APPROVAL, CallCancelled, Guard.ALWAYS, (Step.NOTE_WITHDRAWAL, Step.WITHDRAW_ASK),
+        State.AWAITING_APPROVAL, "nobody needs to answer any more; an answer may have won the race"),
 
     _dead_run(State.FORWARDED, ResultArrived, "a result that cannot be recorded is withheld"),
     Row(State.FORWARDED, ResultArrived, Guard.ALWAYS, (Step.RECORD_OUTCOME,), State.RECORDING_OUTCOME,

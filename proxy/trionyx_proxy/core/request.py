@@ -165,6 +165,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the agent is told when a call is not carried out; holds no argument and no result value."""
+    """What the agent is told when a call is not carried out; holds no argument and no result value.
+
+    Args:
+        approval: id of the question that a person may still answer, or "".
+    """
 
     reasons: tuple[Reason, ...]
+    approval: str = ""

@@ -12,13 +12,15 @@ no other call can be released on the strength of a label that is about to rise.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Self
 
 from trionyx_proxy.core import document, evidence
 from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, RunState, Usage
+from trionyx_proxy.core.approval import Ask, Unapproved
 from trionyx_proxy.core.call import OpenCall, State
+from trionyx_proxy.core.copying import replace
 from trionyx_proxy.core.effect import (
     AskPolicy,
     CancelForward,
@@ -26,9 +28,13 @@ from trionyx_proxy.core.effect import (
     ForwardCall,
     RefuseCall,
     ReturnResult,
+    SeekApproval,
     TransformArguments,
+    WithdrawAsk,
 )
 from trionyx_proxy.core.event import (
+    ApprovalGiven,
+    ApprovalRefused,
     ArgumentsTransformed,
     CallCancelled,
     CallRejected,
@@ -40,15 +46,13 @@ from trionyx_proxy.core.event import (
     VerdictFailed,
     VerdictReached,
 )
+from trionyx_proxy.core.guards import GUARDS
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label, decode_label
-from trionyx_proxy.core.lifecycle import TABLE, CallEvent, Guard, Row, Step
+from trionyx_proxy.core.lifecycle import TABLE, CallEvent, Row, Step
 from trionyx_proxy.core.refusal import reasons
 from trionyx_proxy.core.request import CallId, Refusal
-from trionyx_proxy.core.verdict import Stance, judge
+from trionyx_proxy.core.verdict import HostRule, judge
 from trionyx_proxy.errors import ProtocolError
-
-MAX_DECISIONS: Final = 3
-"""Decisions per call; label or policy moving under each of them is contention, and so a denial."""
 
 ERROR_LABEL: Final = Label(integrity=Integrity.PUBLIC)
 """What an error adds to the run's label: anybody may have written its text."""
@@ -64,6 +68,8 @@ class Run:
         usage: counters; like the label a function of the records.
         open: calls that have not ended, in order of arrival; ended ones leave only label and counters.
         poisoned: a record was lost; nothing is forwarded or delivered from then on.
+        spent: ids of approvals that were adopted; none is adopted twice.
+        approval_ttl_ms: how long a question may be answered, from the call's arrival; 0 if nobody can be asked.
     """
 
     identity: Identity
@@ -73,14 +79,32 @@ class Run:
     usage: Usage = field(default_factory=Usage)
     open: tuple[OpenCall, ...] = ()
     poisoned: bool = False
+    spent: frozenset[str] = frozenset()
+    approval_ttl_ms: int = 0
 
     @classmethod
-    def resume(cls, identity: Identity, prompt: Prompt, policy: PolicyVersion, state: RunState) -> Self:
+    def resume(
+        cls,
+        identity: Identity,
+        prompt: Prompt,
+        policy: PolicyVersion,
+        state: RunState,
+        *,
+        approval_ttl_ms: int = 0,
+    ) -> Self:
         """Begin a run in this process, new (`RunState(floor)`) or with what its records say.
 
         Does not end dangling calls: nobody waits for them, and their effect stays in doubt.
         """
-        return cls(identity, prompt, policy, state.label, state.usage)
+        return cls(
+            identity,
+            prompt,
+            policy,
+            state.label,
+            state.usage,
+            spent=state.spent,
+            approval_ttl_ms=approval_ttl_ms,
+        )
 
     def receive(self, event: Event) -> tuple[Run, tuple[Effect, ...]]:
         """Give the next state, and the effects to perform in order.
@@ -92,13 +116,19 @@ class Run:
         if isinstance(event, PolicyReloaded):
             if event.revision <= self.policy.revision:
                 raise ProtocolError(f"policy revision {event.revision} does not rise")
-            return replace(self, policy=PolicyVersion(event.revision, event.digest)), ()
+            # What a person was asked in the name of the old policy is void.
+            void = tuple(
+                WithdrawAsk(call.id)
+                for call in self.open
+                if call.state is State.AWAITING_APPROVAL and not call.cancelled
+            )
+            return replace(self, policy=PolicyVersion(event.revision, event.digest)), void
         call = self._addressed(event)
         rows = TABLE.get((call.state, type(event)))
         if rows is None:
             raise ProtocolError(f"`{call.id}` is {call.state}, where {type(event).__name__} has no meaning")
         run, call = self, _noted(self, call, event)
-        row = next(row for row in rows if _GUARDS[row.guard](run, call))
+        row = next(row for row in rows if GUARDS[row.guard](run, call))
         effects: tuple[Effect, ...] = ()
         for step in row.steps:
             run, call, effect = _STEPS[step](run, call, row)
@@ -160,66 +190,16 @@ def _noted(run: Run, call: OpenCall, event: CallEvent) -> OpenCall:
             if request.tool.id != call.request.tool.id:
                 raise ProtocolError(f"`{call.id}` was transformed into a call of another tool")
             return replace(call, changed=request)
+        case ApprovalGiven(approval=approval, at_ms=at_ms):
+            return replace(call, given=approval if at_ms < approval.expires_ms else None)
+        case ApprovalRefused(why=why, approval=question):
+            return replace(call, unapproved=why, question=question)
         case ResultArrived(result=result):
             return replace(call, result=result)
         case ResultFailed(failure=failure):
             return replace(call, failure=failure)
         case _:
             return call
-
-
-# Guards. A guard reads the run and the call with the event's facts noted; it changes nothing.
-
-
-def _is_label_moved(run: Run, call: OpenCall) -> bool:
-    return call.asked is None or call.asked[0] != call.seen
-
-
-def _is_policy_moved(run: Run, call: OpenCall) -> bool:
-    # The policy that classified the call, the one that decided it and the one in force must be one.
-    decision = call.decision
-    return (
-        call.asked is None
-        or call.asked[1] != run.policy
-        or decision is None
-        or PolicyVersion(decision.revision, decision.digest) != run.policy
-    )
-
-
-def _is_stale_too_often(run: Run, call: OpenCall) -> bool:
-    stale = _is_label_moved(run, call) or _is_policy_moved(run, call)
-    return stale and call.decisions >= MAX_DECISIONS
-
-
-def _is_forbidden(run: Run, call: OpenCall) -> bool:
-    # INVARIANT: what is neither permitted nor up to a person is forbidden, also a stance nobody thought of.
-    return call.verdict is None or call.verdict.stance not in (Stance.PERMIT, Stance.ASK)
-
-
-def _wants_transforms(call: OpenCall) -> bool:
-    return call.verdict is not None and bool(call.verdict.transforms)
-
-
-_GUARDS: Final[Mapping[Guard, Callable[[Run, OpenCall], bool]]] = MappingProxyType(
-    {
-        Guard.ALWAYS: lambda run, call: True,
-        Guard.POISONED: lambda run, call: run.poisoned,
-        Guard.CANCELLED: lambda run, call: call.cancelled,
-        Guard.CANCELLED_AFTER_INTENT: lambda run, call: call.cancelled and call.intents > 0,
-        Guard.FORBIDDEN: _is_forbidden,
-        Guard.NEEDS_APPROVAL: lambda run, call: (
-            call.verdict is not None and call.verdict.stance is Stance.ASK
-        ),
-        Guard.STALE_TOO_OFTEN: _is_stale_too_often,
-        Guard.POLICY_MOVED: _is_policy_moved,
-        Guard.LABEL_MOVED: _is_label_moved,
-        Guard.TRANSFORMS: lambda run, call: _wants_transforms(call),
-        Guard.TRANSFORMS_AGAIN: lambda run, call: _wants_transforms(call) and call.transformed,
-        Guard.ASKED_TOO_OFTEN: lambda run, call: call.decisions >= MAX_DECISIONS,
-        Guard.NOT_CLEARED: lambda run, call: not call.seen.flows_to(call.request.clearance),
-        Guard.REFUSED: lambda run, call: call.refusal is not None,
-    }
-)
 
 
 # Steps. A step gives the run and the call after it, and the effects it asks for.
@@ -257,6 +237,34 @@ def _adopt(run: Run, call: OpenCall, row: Row) -> _Stepped:
     return run, replace(call, subject=call.changed, original=original), ()
 
 
+def _record_ask(run: Run, call: OpenCall, row: Row) -> _Stepped:
+    reasons_ = call.verdict.determining if call.verdict else ()
+    rules = [reason.id for reason in reasons_]
+    expires_ms = call.request.at_ms + run.approval_ttl_ms
+    binding = run.identity.binding(call.request, run.policy, rules, expires_ms)
+    ask = Ask(call.request, reasons_, expires_ms, binding)
+    call = replace(call, ask=ask, asks=call.asks + 1, approval=None, unapproved=None, question="")
+    return run, call, (evidence.asked_record(run.identity, call, ask, run.label),)
+
+
+def _seek(run: Run, call: OpenCall, row: Row) -> _Stepped:
+    if call.ask is None:
+        raise ProtocolError(f"`{call.id}` has no question")
+    return run, replace(call, ask=None), (SeekApproval(call.id, call.ask),)
+
+
+def _withdraw_ask(run: Run, call: OpenCall, row: Row) -> _Stepped:
+    return run, call, (WithdrawAsk(call.id),)
+
+
+def _adopt_approval(run: Run, call: OpenCall, row: Row) -> _Stepped:
+    if call.given is None:
+        raise ProtocolError(f"`{call.id}` has no approval")
+    run = replace(run, spent=run.spent | {call.given.id})
+    # A person takes longer than label and policy stay as they are: what follows is decided with a budget of its own.
+    return run, replace(call, approval=call.given, given=None, decisions=0), ()
+
+
 def _record_intent(run: Run, call: OpenCall, row: Row) -> _Stepped:
     # Where untrusted text is hidden, the label of what is shown is known only when the result is there.
     hides_text = call.verdict is not None and call.verdict.hides_text
@@ -275,7 +283,8 @@ def _record_intent(run: Run, call: OpenCall, row: Row) -> _Stepped:
 def _record_denial(run: Run, call: OpenCall, row: Row) -> _Stepped:
     usage = run.usage.with_denial(call.fingerprint, intended=call.intents > 0)
     run = replace(run, usage=usage)
-    refusal = Refusal(reasons(call, row.rule))
+    pending = row.rule is HostRule.ASK and call.unapproved is Unapproved.PENDING
+    refusal = Refusal(reasons(call, row.rule), call.question if pending else "")
     record = evidence.denied_record(run.identity, call, refusal.reasons, run.label)
     return run, call.ending(refusal), (record,)
 
@@ -325,6 +334,10 @@ _STEPS: Final[Mapping[Step, Callable[[Run, OpenCall, Row], _Stepped]]] = Mapping
         Step.TRANSFORM: _transform,
         Step.RECLASSIFY: _reclassify,
         Step.ADOPT: _adopt,
+        Step.RECORD_ASK: _record_ask,
+        Step.SEEK: _seek,
+        Step.WITHDRAW_ASK: _withdraw_ask,
+        Step.ADOPT_APPROVAL: _adopt_approval,
         Step.RECORD_INTENT: _record_intent,
         Step.RECORD_DENIAL: _record_denial,
         Step.RECORD_OUTCOME: _record_outcome,

@@ -26,6 +26,10 @@ class HostRule(StrEnum):
     FLOW = "TRX-FLOW"
     DEFAULT = "TRX-DEFAULT"
     ASK = "TRX-ASK"
+    PENDING = "TRX-PENDING"
+    REJECTED = "TRX-REJECTED"
+    EXPIRED = "TRX-EXPIRED"
+    APPROVAL = "TRX-APPROVAL"
     ENGINE = "TRX-ENGINE"
     OBLIGATION = "TRX-OBLIGATION"
     TRANSFORM = "TRX-TRANSFORM"
@@ -53,6 +57,19 @@ _TEXTS: Final = {
     HostRule.ASK: (
         "this call needs a person's approval, and no approver is connected",
         "connect an approver, or do without this call",
+    ),
+    HostRule.PENDING: (
+        "this call needs a person's approval; a person was asked and has not answered yet",
+        "repeat exactly this call later, or do without it",
+    ),
+    HostRule.REJECTED: ("a person was asked about this call and said no", "do without this call"),
+    HostRule.EXPIRED: (
+        "this call needs a person's approval, and nobody answered in time",
+        "repeat the call to ask again, or do without it",
+    ),
+    HostRule.APPROVAL: (
+        "the approval is not for this call, was used before, or is over",
+        "repeat the call to ask again, or do without it",
     ),
     HostRule.ENGINE: (
         "the policy could not be evaluated, so nothing allows this call",
@@ -141,7 +158,7 @@ class Verdict:
         stance: PERMIT, ASK or FORBID of the whole.
         determining: the rules with that stance, sorted by id; for a default denial, the host's.
         erroring: rules that erred, sorted by id; with any of them the stance is FORBID.
-        transforms: what to change in the arguments before the call is decided again; only with PERMIT.
+        transforms: what to change in the arguments before the call is decided again; not with FORBID.
         max_result_bytes: the smallest limit demanded, 0 for none.
         hides_text: untrusted text of the result must become handles.
     """
@@ -209,8 +226,9 @@ def judge(decision: Decision, *, label: Label, clearance: Label) -> Verdict:
     if not transforms and not label.flows_to(clearance):
         contributions.append(_forbid(HostRule.FLOW))
     verdict = combine(contributions)
-    if verdict.stance is not Stance.PERMIT:
+    if verdict.stance is Stance.FORBID:
         return verdict
+    # Also of an ask: a person is asked about the changed arguments, and an approved call keeps its limits.
     return replace(
         verdict,
         transforms=tuple(transforms),

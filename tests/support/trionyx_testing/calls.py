@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from trionyx_policies.decision import Decision, Obligation, Outcome, Rule
 from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, RunState
+from trionyx_proxy.core.approval import Approval, Ask, Unapproved
 from trionyx_proxy.core.effect import (
     AskPolicy,
     CancelForward,
@@ -20,10 +21,14 @@ from trionyx_proxy.core.effect import (
     ForwardCall,
     RefuseCall,
     ReturnResult,
+    SeekApproval,
     StoreRecord,
     TransformArguments,
+    WithdrawAsk,
 )
 from trionyx_proxy.core.event import (
+    ApprovalGiven,
+    ApprovalRefused,
     ArgumentsTransformed,
     CallCancelled,
     CallRejected,
@@ -124,8 +129,25 @@ UNSENT = Failure(FailureKind.UNAVAILABLE, "the tool's server is not running", Fa
 CANCELLED = Failure(FailureKind.CANCELLED, "the call was withdrawn", True)
 
 
-def new_run(floor: Label = BOTTOM) -> Run:
-    return Run.resume(IDENTITY, PROMPT, POLICY, RunState(floor))
+TTL_MS = 600_000
+
+
+def new_run(floor: Label = BOTTOM, *, approval_ttl_ms: int = 0) -> Run:
+    return Run.resume(IDENTITY, PROMPT, POLICY, RunState(floor), approval_ttl_ms=approval_ttl_ms)
+
+
+def approval(ask: Ask, id_: str = "") -> Approval:
+    """What a person gives who says yes."""
+    rules = tuple(reason.id for reason in ask.reasons)
+    return Approval(id_ or f"a-{ask.request.call}", "dana", rules, ask.expires_ms, ask.binding)
+
+
+def approves(ask: Ask, id_: str = "", at_ms: int = AT_MS + 1_000) -> ApprovalGiven:
+    return ApprovalGiven(ask.request.call, approval(ask, id_), at_ms)
+
+
+def refuses(ask: Ask, why: Unapproved = Unapproved.REJECTED, id_: str = "q1") -> ApprovalRefused:
+    return ApprovalRefused(ask.request.call, why, id_)
 
 
 def call_of(event: Event | Effect) -> CallId:
@@ -155,6 +177,7 @@ ANSWERS = {
     AskPolicy: (VerdictReached, VerdictFailed),
     TransformArguments: (ArgumentsTransformed, TransformFailed),
     StoreRecord: (RecordStored, RecordFailed),
+    SeekApproval: (ApprovalGiven, ApprovalRefused),
     ForwardCall: (ResultArrived, ResultFailed),
 }
 
@@ -167,7 +190,10 @@ class Witness:
         floor: label the run began with.
         awaited: for each call the effect whose answer is due.
         ended: calls that were answered to the agent.
-        doomed: calls that may never be forwarded: denied, failed, or up to a person.
+        doomed: calls that may never be forwarded: denied, failed, or withdrawn.
+        waiting: calls that may not be forwarded until a person has approved them, as they then are.
+        approved: the binding of the approval that was given to a call.
+        used: ids of approvals that an intent names, with its call; none may serve a second call.
         forwarded: calls that were sent to a tool.
         durable: calls whose intent is acknowledged.
         closed: calls whose outcome or denial is acknowledged.
@@ -182,6 +208,9 @@ class Witness:
     requested: frozenset[CallId] = frozenset()
     ended: frozenset[CallId] = frozenset()
     doomed: frozenset[CallId] = frozenset()
+    waiting: frozenset[CallId] = frozenset()
+    approved: frozenset[tuple[CallId, str]] = frozenset()
+    used: frozenset[tuple[str, CallId]] = frozenset()
     forwarded: frozenset[CallId] = frozenset()
     durable: frozenset[CallId] = frozenset()
     closed: frozenset[CallId] = frozenset()
@@ -216,7 +245,17 @@ class Witness:
         match event, due:
             case ((CallRequested() | CallRejected()), _):
                 return replace(now, requested=now.requested | {call})
-            case VerdictReached(decision=decided), _ if decided.outcome is not Outcome.ALLOW:
+            case VerdictReached(decision=decided), _ if decided.outcome is Outcome.ASK:
+                return replace(now, waiting=now.waiting | {call})
+            case VerdictReached(decision=decided), _ if decided.outcome is Outcome.ALLOW:
+                return replace(now, waiting=now.waiting - {call})
+            case VerdictReached(), _:
+                return replace(now, doomed=now.doomed | {call})
+            case ApprovalGiven(approval=given, at_ms=at_ms), SeekApproval(ask=ask) if (
+                given.binding == ask.binding and at_ms < given.expires_ms
+            ):
+                return replace(now, approved=now.approved | {(call, given.binding)})
+            case ApprovalRefused(why=Unapproved.REJECTED), _:
                 return replace(now, doomed=now.doomed | {call})
             case ((VerdictFailed() | TransformFailed() | CallCancelled()), _):
                 # A cancelled call that is with the tool already was not forwarded after the cancellation.
@@ -225,6 +264,8 @@ class Witness:
                 return replace(now, lost=True)
             case RecordStored(), StoreRecord(type="call.intent", label=label):
                 return replace(now, durable=now.durable | {call}, stored=now.stored.join(label))
+            case RecordStored(), StoreRecord(type="call.asked", label=label):
+                return replace(now, stored=now.stored.join(label))
             case RecordStored(), StoreRecord(label=label):
                 return replace(now, closed=now.closed | {call}, stored=now.stored.join(label))
             case ResultArrived(result=Result(label=Label() as label)), _ if not self.lost:
@@ -254,8 +295,9 @@ class Witness:
                         "C1 what was decided is what is recorded"
                     )
                     assert call not in self.doomed, "C2 what is denied gets no intent"
+                    used = self._consented(call, effect)
                     output = parse_label(read_body(body)["output"])
-                    return replace(self, awaited=self.awaited | {effect})._adding(call, output)
+                    return replace(self, awaited=self.awaited | {effect}, used=used)._adding(call, output)
                 return replace(self, awaited=self.awaited | {effect})
             case ForwardCall(request=sent):
                 assert isinstance(event, RecordStored), "C1 only a stored record releases a call"
@@ -265,12 +307,27 @@ class Witness:
                 assert due.payloads["args"] == sent.arguments, "C1 the recorded bytes are the sent bytes"
                 assert call not in self.forwarded | self.ended, "C1 nothing is sent twice"
                 assert call not in self.doomed, "C2 what was denied or withdrawn is not sent"
+                self._consented(call, due)
                 assert not self.lost, "C7 nothing is sent after a lost record"
                 seen = self.floor
                 for other, label in self.added:
                     seen = seen if other == call else seen.join(label)
                 assert seen.flows_to(sent.clearance), "C4 at release the label flows to the sink"
                 return replace(self, awaited=self.awaited | {effect}, forwarded=self.forwarded | {call})
+            case SeekApproval(ask=ask):
+                assert isinstance(event, RecordStored), "C1 only a stored record leads to a question"
+                assert isinstance(due, StoreRecord) and due.type == "call.asked", "C1 and only its own"
+                assert due.payloads["args"] == ask.request.arguments, (
+                    "C1 the recorded bytes are the shown bytes"
+                )
+                assert not self.lost, "C7 nobody is asked after a lost record"
+                return replace(self, awaited=self.awaited | {effect})
+            case WithdrawAsk():
+                held = [asked for asked in before.awaited if call_of(asked) == call]
+                assert any(isinstance(asked, SeekApproval) for asked in held), (
+                    "only a question can be withdrawn"
+                )
+                return self
             case CancelForward():
                 assert isinstance(due, ForwardCall), "only a forwarded call can be withdrawn"
                 return self
@@ -290,6 +347,32 @@ class Witness:
                     assert call in self.closed, "C6 a refusal is on record before it is told"
                 return self._ending(call)
 
+    def _consented(self, call: CallId, intent: StoreRecord) -> frozenset[tuple[str, CallId]]:
+        """C2 for what is up to a person: the intent names an approval, and it was given for exactly this."""
+        body = read_body(intent.body)
+        decided, given = body["decision"], body.get("approval")
+        assert isinstance(decided, dict)
+        assert (decided["outcome"] == "ask") == (call in self.waiting), "C2 the record says who decided"
+        if call not in self.waiting:
+            return self.used
+        assert isinstance(given, dict), "C2 what is up to a person is not released without one"
+        tool = body["tool"]
+        assert isinstance(tool, dict)
+        sent = Request(
+            call,
+            Tool(tool["id"], "", "", "", "", BOTTOM, tool["descriptor_sha256"]),
+            intent.payloads["args"],
+            b"",
+            TOP,
+            0,
+        )
+        policy = PolicyVersion(decided["revision"], decided["digest"])
+        binding = IDENTITY.binding(sent, policy, decided["rules"], given["expires_ms"])
+        assert given["binding"] == binding, "C2 an approval holds for these bytes, this tool and this policy"
+        assert (call, binding) in self.approved, "C2 a person gave it, to this call"
+        assert not any(id_ == given["id"] and other != call for id_, other in self.used), "C2 and to no other"
+        return self.used | {(given["id"], call)}
+
     def _ending(self, call: CallId) -> Witness:
         assert call in self.requested, "C6 only what was asked for ends"
         assert call not in self.ended, "C6 each call ends once"
@@ -300,6 +383,8 @@ class Witness:
             self,
             ended=self.ended | {call},
             doomed=self.doomed - {call},
+            waiting=self.waiting - {call},
+            approved=frozenset(held for held in self.approved if held[0] != call),
             forwarded=self.forwarded - {call} if call in self.durable else self.forwarded,
             durable=self.durable - {call} if call in self.closed else self.durable,
             closed=self.closed - {call},
