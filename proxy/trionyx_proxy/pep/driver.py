@@ -24,8 +24,10 @@ from trionyx_proxy.core.effect import (
     ForwardCall,
     RefuseCall,
     ReturnResult,
+    SeekApproval,
     StoreRecord,
     TransformArguments,
+    WithdrawAsk,
 )
 from trionyx_proxy.core.event import (
     ArgumentsTransformed,
@@ -48,6 +50,7 @@ from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.pep import milestones
 from trionyx_proxy.pep.delivery import clean_result, sealed_result
 from trionyx_proxy.pep.recorder import Recorder
+from trionyx_proxy.pep.seeking import Approver, Elicit, Seeking
 from trionyx_proxy.pep.upstream import OnProgress, Upstream
 
 CLOSED = Refusal(
@@ -88,6 +91,7 @@ class _Open:
 
     ending: asyncio.Future[Ending]
     on_progress: OnProgress | None
+    elicit: Elicit | None = None
     forward: anyio.CancelScope | None = None
     is_withdrawn: bool = False
     last_record: str = ""
@@ -111,6 +115,7 @@ class Driver:
         transform: Transform,
         forwarding: Forwarding,
         on_stored: OnStored,
+        approver: Approver | None = None,
     ) -> None:
         self.run = run
         self.point = point
@@ -119,6 +124,7 @@ class Driver:
         self._transform = transform
         self._forwarding = forwarding
         self._on_stored = on_stored
+        self._seeking = Seeking(approver, self._feed)
         self._open: dict[CallId, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_broken = False
@@ -133,7 +139,11 @@ class Driver:
         return len(self._open)
 
     async def call(
-        self, event: CallRequested | CallRejected, *, on_progress: OnProgress | None = None
+        self,
+        event: CallRequested | CallRejected,
+        *,
+        on_progress: OnProgress | None = None,
+        elicit: Elicit | None = None,
     ) -> Ending:
         """Carry one call through its life and return how it ended.
 
@@ -144,7 +154,7 @@ class Driver:
                 call = event.request.call
             case CallRejected():
                 call = event.rejection.call
-        opened = _Open(asyncio.get_running_loop().create_future(), on_progress)
+        opened = _Open(asyncio.get_running_loop().create_future(), on_progress, elicit)
         self._open[call] = opened
         self._idle.clear()
         if self.is_broken:
@@ -276,7 +286,7 @@ class Driver:
 
     async def _store(self, effect: StoreRecord) -> None:
         opened = self._open.get(effect.call)
-        if opened is not None:
+        if opened is not None and effect.type != evidence.ASKED:  # a question ends nothing and begins nothing
             opened.last_record = effect.type
         seq = await self._recorder.store(effect.type, effect.body, effect.payloads)
         if seq is None:
