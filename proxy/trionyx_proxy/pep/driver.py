@@ -243,6 +243,11 @@ class Driver:
                 self._feed_transform(effect)
             case StoreRecord():
                 self._start(self._store(effect))
+            case SeekApproval():
+                opened = self._open.get(effect.call)
+                self._start(self._seeking.begin(effect, opened.elicit if opened else None))
+            case WithdrawAsk():
+                self._seeking.withdraw(effect.call)
             case ForwardCall():
                 self._start(self._forward(effect))
             case CancelForward():
