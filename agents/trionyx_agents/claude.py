@@ -7,7 +7,6 @@ way out.
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -84,18 +83,21 @@ class _ServerFailed(AgentError):
 
 
 async def run(
-    task: Task, *, place: profile.Workplace, environment: Mapping[str, str], emit: Emit
-) -> tuple[Ended, signal.Signals | None]:
+    task: Task,
+    *,
+    place: profile.Workplace,
+    environment: Mapping[str, str],
+    interruption: Interruption,
+    emit: Emit,
+) -> Ended:
     """Start the runtime, ask it, and watch it to the end; nothing of it is left running.
 
     Args:
         task: what to ask of whom.
         place: the run's private directories.
         environment: the runtime's whole environment, from `profile.runtime_environment`.
+        interruption: entered; a signal that it has received already ends the run before it begins.
         emit: called with every event but the last, which is returned.
-
-    Returns:
-        How the run ended, and the signal that ended it, if one did.
 
     Raises:
         AgentError: the runtime or a server did not start.
@@ -106,7 +108,6 @@ async def run(
     def passed_ms() -> int:
         return round((time.monotonic() - begun) * 1000)
 
-    interruption = Interruption()
     ended: Ended | None = None
     failure: AgentError | None = None
     async with anyio.create_task_group() as group:
@@ -130,12 +131,12 @@ async def run(
         group.cancel_scope.cancel()
     if interruption.signal is not None:
         turns = ended.turns if ended else 0
-        return Ended(Reason.INTERRUPTED, interruption.signal.name, turns, passed_ms()), interruption.signal
+        return Ended(Reason.INTERRUPTED, interruption.signal.name, turns, passed_ms())
     if failure is not None:
         raise failure
     if ended is None:
         raise AgentError("the agent runtime ended without a word")
-    return ended, None
+    return ended
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """`trionyx-agent`: run a definition behind the proxy, or check definitions.
 
 Exit codes: 0 completed; 1 the run failed; 2 it could not start; 3 it ran into max_turns or its budget;
-128 + n it was ended by signal n, 130 for Ctrl-C.
+128 + n signal n was received, 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import anyio
 
 from trionyx_agents import profile
 from trionyx_agents.definition import load_definition
-from trionyx_agents.errors import AgentError
+from trionyx_agents.errors import AgentError, Interrupted
 from trionyx_agents.events import Ended, Event, Prompted, Reason, as_json, as_text
+from trionyx_agents.interruption import Interruption
 from trionyx_agents.launcher import mint, proxy_server
 from trionyx_agents.transcript import Transcript
 
@@ -31,7 +32,6 @@ _EXIT_CODES: Mapping[Reason, int] = {
     Reason.ERROR: 1,
     Reason.MAX_TURNS: 3,
     Reason.MAX_BUDGET: 3,
-    Reason.INTERRUPTED: 130,
 }
 
 
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"trionyx-agent: {problem}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except Interrupted as interrupted:
+        return 128 + interrupted.signal
+    except KeyboardInterrupt:  # outside a run
         return 128 + signal.SIGINT
 
 
@@ -90,41 +92,49 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    definition = load_definition(options.definition)
-    prompt = _prompt(options)
-    credential = profile.credentials(os.environ)
-    claude = _runtime()
-    grant = mint(
-        options.config,
-        agent=definition.name,
-        user=options.user or getpass.getuser(),
-        tenant=options.tenant,
-        ttl_s=options.ttl,
-        prompt=prompt,
-    )
-    server = proxy_server(options.config, grant)
-    path = options.transcript or options.config.resolve().parent / "transcripts" / f"{grant.run}.jsonl"
-    width = shutil.get_terminal_size((100, 24)).columns
-    with Transcript(path) as transcript, profile.workplace() as place:
-
-        def emit(event: Event) -> None:
-            transcript.write(event)
-            print(as_json(event) if options.json else as_text(event, width=width), flush=True)
-
-        try:
-            emit(Prompted(grant.run, definition.name, definition.model, definition.sha256, prompt))
-            environment = profile.runtime_environment(os.environ, place, credential)
-            task = claude.Task(definition, prompt, (server,))
-            ended, received = anyio.run(
-                partial(claude.run, task, place=place, environment=environment, emit=emit)
+    with Interruption() as interruption:
+        # Nothing has been said yet, and a prompt or a run may take its time.
+        with interruption.breaking():
+            definition = load_definition(options.definition)
+            prompt = _prompt(options)
+            credential = profile.credentials(os.environ)
+            claude = _runtime()
+            grant = mint(
+                options.config,
+                agent=definition.name,
+                user=options.user or getpass.getuser(),
+                tenant=options.tenant,
+                ttl_s=options.ttl,
+                prompt=prompt,
             )
-        except KeyboardInterrupt:  # before the runtime's own watch for signals stood
-            ended, received = Ended(Reason.INTERRUPTED, "SIGINT", 0, 0), signal.SIGINT
-        except AgentError as error:
-            emit(Ended(Reason.ERROR, "; ".join(error.problems), 0, 0))
-            raise
-        emit(ended)
-    return _EXIT_CODES[ended.reason] if received is None else 128 + received
+        server = proxy_server(options.config, grant)
+        path = options.transcript or options.config.resolve().parent / "transcripts" / f"{grant.run}.jsonl"
+        width = shutil.get_terminal_size((100, 24)).columns
+        with Transcript(path) as transcript:
+
+            def emit(event: Event) -> None:
+                transcript.write(event)
+                print(as_json(event) if options.json else as_text(event, width=width), flush=True)
+
+            try:
+                emit(Prompted(grant.run, definition.name, definition.model, definition.sha256, prompt))
+                with profile.workplace() as place:
+                    ended = anyio.run(
+                        partial(
+                            claude.run,
+                            claude.Task(definition, prompt, (server,)),
+                            place=place,
+                            environment=profile.runtime_environment(os.environ, place, credential),
+                            interruption=interruption,
+                            emit=emit,
+                        )
+                    )
+            except AgentError as error:
+                emit(Ended(Reason.ERROR, "; ".join(error.problems), 0, 0))
+                raise
+            emit(ended)
+        interruption.check()
+    return _EXIT_CODES[ended.reason]
 
 
 def _runtime() -> ModuleType:

@@ -17,8 +17,11 @@ class LockdownError(AgentError):
     """The runtime came up with other tools than the expected; the run was ended before it could act."""
 
 
-class Interrupted(Exception):
-    """A signal ended the run; whatever it had started is gone."""
+class Interrupted(BaseException):
+    """A signal ended the command; whatever it had started is gone.
+
+    Not an `Exception`: it may strike anywhere in blocking work, where no handler of errors may take it for one.
+    """
 
     def __init__(self, received: signal.Signals) -> None:
         super().__init__(received.name)

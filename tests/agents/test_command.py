@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -49,8 +50,9 @@ class Command:
 
     @contextmanager
     def start(
-        self, model: ScriptedModel | None, *more: str, front: str = ""
+        self, model: ScriptedModel | None, *more: str, front: str = "", ignored: bool = False
     ) -> Iterator[subprocess.Popen[str]]:
+        """Start the command; `ignored`: with signals ignored, as SIGINT is for what a script starts with `&`."""
         arguments = ["run", str(self.define(front)), "--config", str(self.desk.config), "--json", *more]
         arguments += [] if {"--prompt", "--prompt-file"} & set(more) else ["--prompt", "go @/etc/hostname"]
         endpoint = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": model.key} if model else {}
@@ -58,7 +60,10 @@ class Command:
             name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ
         }
         with subprocess.Popen(
-            [str(self.python), "-m", "trionyx_agents.cli", *arguments],
+            [
+                *(("sh", "-c", 'trap "" INT TERM; exec "$@"', "sh") if ignored else ()),
+                *(str(self.python), "-m", "trionyx_agents.cli", *arguments),
+            ],
             cwd=self.directory,
             env={**kept, "TMPDIR": str(self.directory), **endpoint, **self.environment},
             stdin=subprocess.DEVNULL,
@@ -193,14 +198,36 @@ def test_a_signal_withdraws_the_call_and_ends_cleanly(
 
 
 @pytest.mark.slow
-def test_a_signal_during_the_start_ends_it_too(command: Command) -> None:
-    with ScriptedModel(play([])) as model, command.start(model) as process:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ignored", [False, True], ids=["alone", "in the background of a script"])
+def test_a_signal_during_the_start_ends_it_too(command: Command, sent: signal.Signals, ignored: bool) -> None:
+    with ScriptedModel(play([])) as model, command.start(model, ignored=ignored) as process:
         assert process.stdout is not None
         seen = [process.stdout.readline()]
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, sent)
         done = finish(process, seen)
-    assert (done.code, done.stderr, done.events[-1]["reason"]) == (130, "", "interrupted")
+    assert (done.code, done.stderr) == (128 + sent, "")
+    assert [event["event"] for event in done.events] == ["prompted", "ended"]
+    assert (done.events[-1]["reason"], done.events[-1]["detail"]) == ("interrupted", sent.name)
     assert model.conversations == []
+    assert leftovers(command) == []
+    assert list(command.directory.glob("trionyx-agent-*")) == []
+
+
+def test_a_signal_ends_a_mint_that_never_ends(command: Command) -> None:
+    (command.desk.directory / "never").touch()
+    told = command.desk.directory / "mint.json"
+    os.mkfifo(told)
+    with (
+        open(os.open(told, os.O_RDONLY | os.O_NONBLOCK), "rb") as minting,
+        ScriptedModel(play([])) as model,
+        command.start(model) as process,
+    ):
+        ready, _, _ = select.select([minting, process.stdout], [], [], 60)
+        assert ready == [minting]
+        os.kill(process.pid, signal.SIGTERM)
+        done = finish(process)
+    assert (done.code, done.events, done.stderr) == (143, [], "")
     assert leftovers(command) == []
 
 

@@ -153,14 +153,16 @@ def test_it_works_again_is_readable_and_cleans_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("act", [1, 2])
+def test_a_signal_ends_it_cleanly(tmp_path: Path, act: int, sent: signal.Signals) -> None:
     with started(tmp_path) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("act 1")
-        assert process.stdout.readline().startswith("act 2")
-        os.killpg(process.pid, signal.SIGINT)
+        for number in range(1, act + 1):
+            assert process.stdout.readline().startswith(f"act {number}")
+        os.killpg(process.pid, sent)
         _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, "")
+    assert (process.returncode, stderr) == (128 + sent, "")
     assert leftovers(tmp_path) == []
     assert [file.name for file in tmp_path.iterdir()] == []
 

@@ -1,7 +1,7 @@
 """`trionyx-demo`: play the story without and with the proxy, and show the difference.
 
-Exit codes: 0 every expectation held; 1 one did not; 2 the demo could not be played; 128 + n it was ended by
-signal n.
+Exit codes: 0 every expectation held; 1 one did not; 2 the demo could not be played; 128 + n signal n
+was received.
 """
 
 from __future__ import annotations
@@ -9,33 +9,37 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from trionyx_agents.demo import verification
 from trionyx_agents.demo.report import Outcome, as_json, as_text
 from trionyx_agents.errors import AgentError, Interrupted
+from trionyx_agents.interruption import Interruption
+
+if TYPE_CHECKING:
+    from trionyx_agents.demo.stage import Act
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with _directory(options.keep) as root:
-            outcome = _play(root, options)
+        with Interruption() as interruption, _directory(options.keep) as root:
+            outcome = _play(root, options, interruption)
             kept = str(root) if options.keep else ""
-            if options.json:
-                print(json.dumps(as_json(outcome, kept=kept), ensure_ascii=False, indent=1))
-            else:
-                print(as_text(outcome, kept=kept))
+            with interruption.breaking():
+                if options.json:
+                    print(json.dumps(as_json(outcome, kept=kept), ensure_ascii=False, indent=1), flush=True)
+                else:
+                    print(as_text(outcome, kept=kept), flush=True)
             return 0 if all(expectation.held for expectation in outcome.expectations()) else 1
     except Interrupted as interrupted:
         return 128 + interrupted.signal
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     except AgentError as error:
         for problem in error.problems:
             print(f"trionyx-demo: {problem}", file=sys.stderr)
@@ -51,10 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _play(root: Path, options: argparse.Namespace) -> Outcome:
+def _play(root: Path, options: argparse.Namespace, interruption: Interruption) -> Outcome:
     # The runtime is an extra, and slow to load: `--help` needs neither.
     try:
-        from trionyx_agents.demo import stage, story, verification
+        from trionyx_agents.demo import stage, story
         from trionyx_agents.demo.scripted_model import ScriptedModel
     except ModuleNotFoundError as error:
         if error.name != "claude_agent_sdk":
@@ -68,9 +72,14 @@ def _play(root: Path, options: argparse.Namespace) -> Outcome:
     with ScriptedModel(story.script) as model:
         cast = stage.live(os.environ, options.model) if options.live else stage.scripted(model)
         tell("act 1: the agent on its own, with its tools …")
-        without = stage.unprotected(root / "without", cast)
+        without = stage.unprotected(root / "without", cast, interruption)
         tell("act 2: the same agent behind trionyx-proxy …\n")
-        behind = stage.protected(root / "behind", root / "proxy", cast)
+        behind = stage.protected(root / "behind", root / "proxy", cast, interruption)
+    with interruption.breaking():
+        return _checked(root, options, without, behind)
+
+
+def _checked(root: Path, options: argparse.Namespace, without: Act, behind: Act) -> Outcome:
     log, key = root / "proxy" / "audit" / behind.run, root / "proxy" / "audit.key.vkey"
     copy = root / "tampered" / behind.run
     segment, offset = verification.tampered_copy(log, copy)

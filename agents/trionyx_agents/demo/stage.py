@@ -18,8 +18,9 @@ from trionyx_agents.definition import Definition, load_definition
 from trionyx_agents.demo.scripted_model import ScriptedModel
 from trionyx_agents.demo.story import PROMPT
 from trionyx_agents.demo.world import SERVERS, USER, World, build, command
-from trionyx_agents.errors import AgentError, Interrupted
+from trionyx_agents.errors import AgentError
 from trionyx_agents.events import Ended, Event
+from trionyx_agents.interruption import Interruption
 from trionyx_agents.launcher import Grant, Server, find_command, mint, proxy_server
 
 ASSISTANT = Path(__file__).with_name("assistant.md")
@@ -70,26 +71,35 @@ def live(environment: Mapping[str, str], model: str) -> Cast:
     return Cast({}, profile.credentials(environment), model)
 
 
-def unprotected(root: Path, cast: Cast) -> Act:
-    """Play with the runtime directly on the three servers."""
+def unprotected(root: Path, cast: Cast, interruption: Interruption) -> Act:
+    """Play with the runtime directly on the three servers.
+
+    Raises:
+        Interrupted: a signal was received.
+    """
     world = build(root)
     servers = tuple(Server(name, command(name), world.environment(name)) for name in SERVERS)
-    return _play(Task(_assistant(cast), PROMPT, servers, prefix="mcp__"), world, cast)
+    return _play(Task(_assistant(cast), PROMPT, servers, prefix="mcp__"), world, cast, interruption)
 
 
-def protected(root: Path, proxy: Path, cast: Cast) -> Act:
+def protected(root: Path, proxy: Path, cast: Cast, interruption: Interruption) -> Act:
     """Play with the proxy between the runtime and the three servers.
 
     Args:
         root: directory for the act's world; must be empty or absent.
         cast: who plays the model.
         proxy: directory for the proxy's configuration, keys, state and log; must not exist.
+        interruption: entered.
+
+    Raises:
+        Interrupted: a signal was received.
     """
     world = build(root)
-    config = configure(proxy, world)
     definition = _assistant(cast)
-    grant: Grant = mint(config, agent=definition.name, user=USER, tenant=None, ttl_s=600, prompt=PROMPT)
-    act = _play(Task(definition, PROMPT, (proxy_server(config, grant),)), world, cast)
+    with interruption.breaking():
+        config = configure(proxy, world)
+        grant: Grant = mint(config, agent=definition.name, user=USER, tenant=None, ttl_s=600, prompt=PROMPT)
+    act = _play(Task(definition, PROMPT, (proxy_server(config, grant),)), world, cast, interruption)
     return replace(act, run=grant.run)
 
 
@@ -123,15 +133,21 @@ def _assistant(cast: Cast) -> Definition:
     return replace(definition, model=cast.model) if cast.model else definition
 
 
-def _play(task: Task, world: World, cast: Cast) -> Act:
+def _play(task: Task, world: World, cast: Cast, interruption: Interruption) -> Act:
     events: list[Event] = []
     with profile.workplace() as place:
         environment = profile.runtime_environment({**os.environ, **cast.endpoint}, place, cast.credential)
-        ended, received = anyio.run(
-            partial(run, task, place=place, environment=environment, emit=events.append)
+        ended = anyio.run(
+            partial(
+                run,
+                task,
+                place=place,
+                environment=environment,
+                interruption=interruption,
+                emit=events.append,
+            )
         )
-    if received is not None:
-        raise Interrupted(received)
+    interruption.check()
     return Act(world, tuple(events), ended)
 
 

@@ -17,6 +17,7 @@ from trionyx_agents import claude, profile
 from trionyx_agents.definition import Definition, parse_definition
 from trionyx_agents.demo.scripted_model import ScriptedModel
 from trionyx_agents.events import Ended, Event
+from trionyx_agents.interruption import Interruption
 from trionyx_agents.launcher import Server
 
 Kind = TypeVar("Kind")
@@ -90,5 +91,16 @@ def play(
     ambient = {**os.environ, **(parent or {}), "ANTHROPIC_BASE_URL": model.url}
     environment = profile.runtime_environment(ambient, place, {credential: model.key})
     task = claude.Task(agent or definition(), prompt, (server,))
-    ended, _ = anyio.run(partial(claude.run, task, place=place, environment=environment, emit=events.append))
+    with Interruption() as interruption:
+        ended = anyio.run(
+            partial(
+                claude.run,
+                task,
+                place=place,
+                environment=environment,
+                interruption=interruption,
+                emit=events.append,
+            )
+        )
+        interruption.check()
     return Played(events, ended)

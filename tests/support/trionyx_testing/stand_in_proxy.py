@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ def main() -> int:
     if command == "mint":
         told = {"arguments": sys.argv[2:], "prompt": sys.stdin.read()}
         (directory / "mint.json").write_text(json.dumps(told))
+        if (directory / "never").exists():
+            while True:
+                signal.pause()
         print(json.dumps({"run": RUN, "token": "t", "env": {"TRIONYX_RUN_TOKEN": "t"}, "expires": 0}))
         return 0
     if (directory / "broken").exists():
