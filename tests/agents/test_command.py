@@ -223,8 +223,9 @@ def test_a_signal_ends_a_mint_that_never_ends(command: Command) -> None:
         ScriptedModel(play([])) as model,
         command.start(model) as process,
     ):
-        ready, _, _ = select.select([minting, process.stdout], [], [], 60)
-        assert ready == [minting]
+        assert process.stdout is not None
+        ready, _, _ = select.select([minting.fileno(), process.stdout.fileno()], [], [], 60)
+        assert ready == [minting.fileno()]
         os.kill(process.pid, signal.SIGTERM)
         done = finish(process)
     assert (done.code, done.events, done.stderr) == (143, [], "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import anyio.lowlevel
@@ -25,7 +25,7 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-async def watched(interruption: Interruption, *steps: signal.Signals | None) -> int:
+async def watched(interruption: Interruption, steps: Sequence[signal.Signals | None] = ()) -> int:
     """Converse: one signal, or none, per step; return how many steps were made before the end."""
     made = 0
     with anyio.fail_after(10):
@@ -53,7 +53,7 @@ def test_a_signal_before_the_watch_ends_the_conversation(
 
 @pytest.mark.parametrize("before", range(4))
 def test_a_signal_at_any_step_ends_the_conversation(interruption: Interruption, before: int) -> None:
-    made = anyio.run(watched, interruption, *[None] * before, signal.SIGTERM)
+    made = anyio.run(watched, interruption, [*[None] * before, signal.SIGTERM])
     assert made >= before
     assert interruption.signal is signal.SIGTERM
 
@@ -68,7 +68,7 @@ def test_a_second_signal_does_not_wait_for_the_runtime(interruption: Interruptio
         await anyio.sleep_forever()
 
     interruption.interrupt = ask
-    anyio.run(watched, interruption, signal.SIGINT)
+    anyio.run(watched, interruption, [signal.SIGINT])
     assert (asked, interruption.signal) == (1, signal.SIGINT)
 
 

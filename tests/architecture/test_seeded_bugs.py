@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from trionyx_testing.seeding import PACKAGES, ROOT, Bug, Copy, read_bugs
+from trionyx_testing.seeding import PACKAGES, ROOT, WHOLE_LIMIT_S, Bug, Copy, read_bugs
 
 BUGS = read_bugs()
 FAILED = 1
@@ -92,7 +92,7 @@ def test_every_bug_is_noticed(tmp_path: Path) -> None:
     todo = iter(BUGS)
 
     def work(copy: Copy, share: list[str]) -> list[tuple[Bug, str, str]]:
-        code, report = copy.pytest(*share)
+        code, report = copy.pytest(*share, limit_s=WHOLE_LIMIT_S)
         assert code == 0, f"without any bug:\n{report}"
         return [(bug, *judge(copy, bug)) for bug in todo]
 
