@@ -13,8 +13,9 @@ from trionyx_proxy.config import Config
 from trionyx_proxy.core.account import Prompt
 from trionyx_proxy.errors import ConfigError, Problem
 from trionyx_proxy.facts import prompt_facts
+from trionyx_proxy.provenance import prompt_words
 from trionyx_proxy.state import RunStore
-from trionyx_proxy.token import mint
+from trionyx_proxy.token import mint, run_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def mint_run(
             emails=tuple(found["emails"]),
             hosts=tuple(found["hosts"]),
             paths=tuple(found["paths"]),
+            words=prompt_words(prompt, run_key(token)),
         ),
     )
     return Minted(claims.run, token, claims.expires)

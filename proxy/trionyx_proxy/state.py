@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from trionyx_proxy.arguments import JSON, LINE, canonical, parse
-from trionyx_proxy.core.account import Prompt
+from trionyx_proxy.core.account import Prompt, PromptWords
 from trionyx_proxy.core.label import Label, decode_label
 from trionyx_proxy.errors import ArgumentError, StateError
 from trionyx_proxy.token import RunClaims
@@ -317,6 +317,7 @@ def _encode_prompt(prompt: Prompt) -> bytes:
             "hosts": list(prompt.hosts),
             "paths": list(prompt.paths),
             "sha256": prompt.sha256,
+            "words": dict(prompt.words.to_json()),
         }
     )
 
@@ -324,8 +325,16 @@ def _encode_prompt(prompt: Prompt) -> bytes:
 def _decode_prompt(data: bytes) -> Prompt:
     """Read what a prompt names; anything odd names nothing, which only takes rights away."""
     match _decoded(data):
-        case {"emails": list(emails), "hosts": list(hosts), "paths": list(paths), "sha256": str(sha256)}:
-            return Prompt(sha256, True, _texts(emails), _texts(hosts), _texts(paths))
+        case {
+            "emails": list(emails),
+            "hosts": list(hosts),
+            "paths": list(paths),
+            "sha256": str(sha256),
+            **rest,
+        }:
+            # A run of an earlier release was stored without words.
+            words = PromptWords.from_json(rest.get("words"))
+            return Prompt(sha256, True, _texts(emails), _texts(hosts), _texts(paths), words)
     return Prompt()
 
 

@@ -6,6 +6,7 @@ carries no prompt text, only the prompt's digest. Source: RFC 7519, RFC 8037, RF
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -187,6 +188,11 @@ def verify(token: str, public: bytes, *, now_s: int | None = None) -> RunClaims:
     if read.expires <= now:
         raise TokenError("the run token has expired")
     return read
+
+
+def run_key(token: str) -> bytes:
+    """Return the secret of a run, 32 bytes: derived from its token alone, so that it is stored nowhere."""
+    return hashlib.sha256(b"trionyx run key\n" + token.encode()).digest()
 
 
 def public_pem(public: bytes) -> bytes:

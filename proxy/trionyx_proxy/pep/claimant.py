@@ -5,7 +5,6 @@ It opens nothing of the run (`pep.service`), and believes nothing that the agent
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from trionyx_proxy.core.account import Identity, Prompt
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.errors import TokenError
 from trionyx_proxy.state import RunStore
-from trionyx_proxy.token import mint_ulid, verify
+from trionyx_proxy.token import mint_ulid, run_key, verify
 
 TOKEN_VARIABLE = "TRIONYX_RUN_TOKEN"  # noqa: S105 - the name of a variable, not a token
 """Environment variable of the proxy process that holds the run token."""
@@ -58,7 +57,7 @@ def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
         user=claims.user,
         tenant=claims.tenant,
         registered=True,
-        key=hashlib.sha256(b"trionyx run key\n" + token.encode()).digest(),
+        key=run_key(token),
     )
     stored = store.load(claims.run)
     prompt = Prompt()
