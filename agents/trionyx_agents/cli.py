@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trionyx-agent", description="Run agents behind trionyx-proxy.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('trionyx-proxy')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run one prompt through an agent")
     run.add_argument("definition", type=Path, metavar="DEFINITION.md")

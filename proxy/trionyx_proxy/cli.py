@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trionyx-proxy", description="The tool-call firewall for AI agents."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('trionyx-proxy')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     init = commands.add_parser("init", help="write a working directory: configuration and keys")

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trionyx-demo", description="A theft, and the proxy that stops it.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('trionyx-proxy')}")
     parser.add_argument("--live", action="store_true", help="let the real model play; needs a key")
     parser.add_argument("--model", default="", help="the real model's name, with --live")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep everything in this new directory")

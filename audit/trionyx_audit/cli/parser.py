@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from trionyx_audit.checkpoint import TrustedKey
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trionyx-audit", description="Check and read signed, hash-chained logs.", epilog=_EPILOG
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('trionyx-proxy')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print JSON lines")
