@@ -1,20 +1,19 @@
 """Run state on disk: what a later process needs to resume a run without reading its whole log.
 
 The audit log is the truth. This file holds what the log does not (what a registered prompt names) and a
-label that a resumed run joins, so that neither a lost log tail nor a lost state file can lower a label. No
-prompt text, argument or result is ever in it.
+label that a resumed run joins, so that neither a lost log tail nor a lost state file can lower a label; and which
+resources hold what an untrusted run wrote, by digest. No prompt text, argument or result is ever in it.
 
 Durability: WAL with `synchronous=NORMAL`, so a save is one write without fsync. After a power failure the
-file is intact but may lag behind the log, and whoever resumes joins both.
+file is intact but may lag behind the log, and whoever resumes joins both. Taint of a resource, which no log is read
+for, is synced.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
+import hashlib
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,45 +22,19 @@ from trionyx_proxy.arguments import JSON, LINE, canonical, parse
 from trionyx_proxy.core.account import Prompt, PromptWords
 from trionyx_proxy.core.label import Label, decode_label
 from trionyx_proxy.errors import ArgumentError, StateError
+from trionyx_proxy.statefile import FILE_NAME, Damaged, connect, locked, move_aside, reason, unusable
 from trionyx_proxy.token import RunClaims
 
-FILE_NAME = "runs.sqlite"
-BUSY_TIMEOUT_MS = 1_000
-FORMAT = 1
-"""`user_version` of the file."""
+__all__ = ["FILE_NAME", "MAX_TAINTED", "NOTHING_RECORDED", "RunStatus", "RunStore", "StoredRun"]
+
+MAX_TAINTED = 10_000
+"""Tainted resources of one server in one tenant; with more, everything of that server is tainted."""
 
 NOTHING_RECORDED = -1
 """`seq` of a run whose log does not exist yet."""
 
-_SCHEMA = """
-CREATE TABLE run (
-    run TEXT PRIMARY KEY,
-    agent TEXT NOT NULL,
-    user TEXT NOT NULL,
-    tenant TEXT NOT NULL,
-    prompt BLOB NOT NULL,   -- canonical JSON: digest and what the prompt names; empty without a prompt
-    floor BLOB NOT NULL,    -- canonical JSON label
-    label BLOB NOT NULL,    -- canonical JSON label
-    counters BLOB NOT NULL, -- canonical JSON object of integers
-    seq INTEGER NOT NULL,   -- last record of the run's log that this row reflects
-    status TEXT NOT NULL,
-    expires INTEGER NOT NULL
-) STRICT, WITHOUT ROWID""".strip()
+_EVERYTHING = b""
 _COLUMNS = "run, agent, user, tenant, prompt, floor, label, counters, seq, status, expires"
-
-# Errors that say something about the machine, not about the file: moving the file aside would not help.
-_ENVIRONMENT = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-)
 
 
 class RunStatus(StrEnum):
@@ -125,14 +98,17 @@ class RunStore:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.chmod(0o700)
-            with _locked(directory / "runs.lock"):
+            with locked(directory / "runs.lock"):
                 try:
-                    return cls(_connect(path), None)
-                except _Damaged:
-                    replaced = _move_aside(path)
-                    return cls(_connect(path), replaced)
-        except (OSError, _Damaged, sqlite3.Error) as error:
-            raise StateError(f"the state file {path} cannot be used: {_reason(error)}") from error
+                    return cls(connect(path), None)
+                except Damaged:
+                    replaced = move_aside(path)
+                    store = cls(connect(path), replaced)
+                    # Which resources were tainted is not known any more.
+                    store._taint("", "", _EVERYTHING)
+                    return store
+        except (OSError, Damaged, sqlite3.Error) as error:
+            raise StateError(f"the state file {path} cannot be used: {reason(error)}") from error
 
     def close(self) -> None:
         """Close the file; what was saved stays."""
@@ -154,7 +130,7 @@ class RunStore:
         except sqlite3.IntegrityError:
             raise StateError("the run is registered already") from None
         except sqlite3.Error as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
 
     def load(self, run: str) -> StoredRun | None:
         """Return a run, or None; whatever of it cannot be read closes (TOP, no prompt, no counters).
@@ -188,7 +164,7 @@ class RunStore:
                 row,
             )
         except sqlite3.Error as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
         self._last[run] = (seq, label)
 
     def finish(self, run: str) -> None:
@@ -196,15 +172,72 @@ class RunStore:
         try:
             self._connection.execute("UPDATE run SET status = ? WHERE run = ?", (RunStatus.CLOSED, run))
         except sqlite3.Error as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
 
     def prune(self, now_s: int) -> int:
         """Drop the runs whose token has expired, and return their number; their logs stay."""
         try:
             dropped = self._connection.execute("DELETE FROM run WHERE expires <= ?", (now_s,)).rowcount
         except sqlite3.Error as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
         return dropped
+
+    def taint_resource(self, tenant: str, server: str, resource: str) -> None:
+        """Remember, durably, that a resource holds what a run with untrusted values wrote.
+
+        Args:
+            tenant: of the run; resources of two tenants are not the same.
+            server: section of the catalog.
+            resource: its id; empty for everything that the server holds. Kept as a digest.
+
+        Raises:
+            StateError: the file cannot be written; the write must not be forwarded then.
+        """
+        if self.is_tainted(tenant, server, resource):
+            return
+        try:
+            (count,) = self._connection.execute(
+                "SELECT count(*) FROM tainted_resource WHERE tenant = ? AND server = ?", (tenant, server)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+        is_full = count >= MAX_TAINTED
+        self._taint(tenant, server, _EVERYTHING if is_full or not resource else _resource_digest(resource))
+
+    def is_tainted(self, tenant: str, server: str, resource: str) -> bool:
+        """Tell whether a resource, or everything that it may lie in, was tainted.
+
+        Args:
+            tenant: of the run.
+            server: section of the catalog.
+            resource: its id; empty asks whether anything of the server was.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        found = (
+            "SELECT 1 FROM tainted_resource WHERE (tenant = ?1 AND server = ?2 AND (resource IN (?3, x'') OR ?4)) "
+            "OR (tenant = '' AND server = '' AND resource = x'') LIMIT 1"
+        )
+        try:
+            row = self._connection.execute(
+                found, (tenant, server, _resource_digest(resource), not resource)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+        return row is not None
+
+    def _taint(self, tenant: str, server: str, digest: bytes) -> None:
+        try:
+            self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO tainted_resource VALUES (?, ?, ?)", (tenant, server, digest)
+                )
+            finally:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error as error:
+            raise unusable(error) from error
 
     def _remembered(self, run: str) -> tuple[int, Label]:
         if run not in self._last:
@@ -220,75 +253,8 @@ class RunStore:
                 parameters,
             ).fetchall()
         except sqlite3.Error as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
         return tuple(_read(row) for row in rows)
-
-
-class _Damaged(Exception):
-    """The file is there and is not a store that this release can trust."""
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    path.chmod(0o600)  # SQLite gives its side files the mode of the main file
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
-    # Damaged text is read as far as it goes; what matters is decoded from bytes, strictly.
-    connection.text_factory = lambda text: text.decode("utf-8", "replace")
-    try:
-        _prepare(connection)
-    except BaseException as error:
-        connection.close()
-        if (
-            isinstance(error, sqlite3.Error)
-            and getattr(error, "sqlite_errorcode", 0) & 0xFF not in _ENVIRONMENT
-        ):
-            raise _Damaged("it is damaged") from error
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA trusted_schema = OFF")
-    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise _Damaged("it is damaged")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > FORMAT:
-        raise StateError("the state file was written by a newer release")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    tables = connection.execute(
-        "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'trigger', 'view')"
-    ).fetchall()
-    if not tables and version == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-        connection.execute("COMMIT")
-    elif tables != [(_SCHEMA,)]:
-        raise _Damaged("it holds other tables")
-
-
-def _move_aside(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        side = path.with_name(path.name + suffix)
-        if side.exists():
-            side.rename(aside.with_name(aside.name + suffix))
-    return aside
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold off other processes while the file is looked at and perhaps replaced."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _read(row: tuple[str, str, str, str, bytes, bytes, bytes, bytes, int, str, int]) -> StoredRun:
@@ -356,11 +322,7 @@ def _texts(values: list[JSON]) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str))
 
 
-def _unusable(error: sqlite3.Error) -> StateError:
-    return StateError(f"the state file cannot be used: {_reason(error)}")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return (error.strerror or "cannot be opened").lower()
-    return str(error).splitlines()[0][:200].lower() if str(error) else "unknown"
+def _resource_digest(resource: str) -> bytes:
+    return hashlib.blake2b(
+        resource.encode("utf-8", "surrogatepass"), digest_size=16, person=b"trionyx resource"
+    ).digest()

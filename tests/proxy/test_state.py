@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trionyx_proxy.core.account import Prompt
+from trionyx_proxy.core.account import Prompt, PromptWords
 from trionyx_proxy.core.label import BOTTOM, TOP, Integrity, Label, Level
 from trionyx_proxy.errors import StateError
-from trionyx_proxy.state import FILE_NAME, NOTHING_RECORDED, RunStatus, RunStore
+from trionyx_proxy.state import FILE_NAME, MAX_TAINTED, NOTHING_RECORDED, RunStatus, RunStore
 from trionyx_proxy.token import RunClaims, mint_ulid
 from trionyx_testing.parts import need
 
@@ -26,7 +26,8 @@ RUN = "01KAH4TBQ0" + "0" * 16
 OTHER = "01KAH4TBQ0" + "1" * 16
 FLOOR = Label(Integrity.SYSTEM)
 CLAIMS = RunClaims(RUN, "inbox", "emma", "acme", "ab" * 32, FLOOR, 1_000, 2_000)
-PROMPT = Prompt("ab" * 32, True, ("jonas@corp.example",), ("www.corp.example",), ("/notes/x",))
+PROMPT = Prompt("ab" * 32, True, ("jonas@corp.example",), ("www.corp.example",), ("/notes/x",),
+                PromptWords((b"12345678", b"abcdefgh"), frozenset({b"ABCDEFGH"})))  # fmt: skip
 SECRET = Label(Integrity.PUBLIC, Level.SECRET, frozenset({"emma"}), frozenset({"pii"}))
 
 
@@ -40,6 +41,56 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 def reopened(store: RunStore, directory: Path) -> RunStore:
     store.close()
     return RunStore.open(directory / "state")
+
+
+@pytest.mark.guarantee("G30")
+def test_taint_of_a_resource_outlives_the_process(store: RunStore, tmp_path: Path) -> None:
+    assert not store.is_tainted("acme", "files", "/notes/a")
+    store.taint_resource("acme", "files", "/notes/a")
+    store.taint_resource("acme", "files", "/notes/a")
+    again = reopened(store, tmp_path)
+    assert again.is_tainted("acme", "files", "/notes/a") and again.is_tainted("acme", "files", "")
+    others = (("acme", "files", "/notes/b"), ("acme", "mail", "/notes/a"), ("", "files", "/notes/a"))
+    assert not any(again.is_tainted(*other) for other in others)
+    again.taint_resource("acme", "mail", "")
+    assert again.is_tainted("acme", "mail", "anything") and not again.is_tainted("acme", "files", "/notes/b")
+    again.close()
+
+
+@pytest.mark.guarantee("G30")
+def test_beyond_the_bound_everything_of_the_server_is_tainted(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_TAINTED >= 1_000
+    monkeypatch.setattr("trionyx_proxy.state.MAX_TAINTED", 3)
+    for number in range(4):
+        assert not store.is_tainted("acme", "files", "/other")
+        store.taint_resource("acme", "files", f"/{number}")
+    assert store.is_tainted("acme", "files", "/other") and not store.is_tainted("acme", "mail", "/other")
+
+
+@pytest.mark.guarantee("G30")
+def test_after_damage_everything_is_tainted(store: RunStore, tmp_path: Path) -> None:
+    store.close()
+    (tmp_path / "state" / FILE_NAME).write_bytes(b"damaged" * 1_000)
+    for _ in range(2):
+        again = RunStore.open(tmp_path / "state")
+        assert again.is_tainted("acme", "files", "/notes/a") and again.is_tainted("", "mail", "")
+        again.close()
+
+
+def test_a_file_without_the_table_of_tainted_resources_gets_it(store: RunStore, tmp_path: Path) -> None:
+    store.register(CLAIMS, PROMPT)
+    store.close()
+    raw = sqlite3.connect(tmp_path / "state" / FILE_NAME)
+    raw.executescript("DROP TABLE tainted_resource; PRAGMA user_version = 1")
+    raw.close()
+    again = RunStore.open(tmp_path / "state")
+    kept = again.load(RUN)
+    assert again.replaced is None and kept is not None and kept.prompt == PROMPT
+    again.taint_resource("", "files", "/notes/a")
+    assert again.is_tainted("", "files", "/notes/a") and not again.is_tainted("", "files", "/notes/b")
+    again.close()
 
 
 @pytest.mark.guarantee("G24")
@@ -242,7 +293,7 @@ def test_a_file_with_another_structure_is_moved_aside(tmp_path: Path, statement:
 def test_a_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     _grow(tmp_path)
     raw = sqlite3.connect(tmp_path / FILE_NAME)
-    raw.execute("PRAGMA user_version = 2")
+    raw.execute("PRAGMA user_version = 3")
     raw.close()
     with pytest.raises(StateError, match="newer release"):
         RunStore.open(tmp_path)

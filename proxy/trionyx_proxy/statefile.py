@@ -1,0 +1,150 @@
+"""The state file: opened as its owner's alone, in a form that this release knows, or moved aside.
+
+What is in its tables is read and written elsewhere (`state`). A damaged file is never repaired and never trusted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trionyx_proxy.errors import StateError
+
+FILE_NAME = "runs.sqlite"
+BUSY_TIMEOUT_MS = 1_000
+FORMAT = 2
+"""`user_version` of the file; a file of format 1 has no table of tainted resources yet."""
+
+RUN_TABLE = """
+CREATE TABLE run (
+    run TEXT PRIMARY KEY,
+    agent TEXT NOT NULL,
+    user TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    prompt BLOB NOT NULL,   -- canonical JSON: digest and what the prompt names; empty without a prompt
+    floor BLOB NOT NULL,    -- canonical JSON label
+    label BLOB NOT NULL,    -- canonical JSON label
+    counters BLOB NOT NULL, -- canonical JSON object of integers
+    seq INTEGER NOT NULL,   -- last record of the run's log that this row reflects
+    status TEXT NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID""".strip()
+TAINTED_TABLE = """
+CREATE TABLE tainted_resource (
+    tenant TEXT NOT NULL,
+    server TEXT NOT NULL,
+    resource BLOB NOT NULL, -- digest of its id; empty for everything
+    PRIMARY KEY (tenant, server, resource)
+) STRICT, WITHOUT ROWID""".strip()
+
+# Errors that say something about the machine, not about the file: moving the file aside would not help.
+_ENVIRONMENT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+
+class Damaged(Exception):
+    """The file is there and is not a store that this release can trust."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open or create the file with its tables; the caller holds `locked`.
+
+    Raises:
+        Damaged: it is there and cannot be trusted.
+        StateError: it was written by a newer release.
+        OSError, sqlite3.Error: the machine does not let it be used.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    path.chmod(0o600)  # SQLite gives its side files the mode of the main file
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    # Damaged text is read as far as it goes; what matters is decoded from bytes, strictly.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    try:
+        _prepare(connection)
+    except BaseException as error:
+        connection.close()
+        if (
+            isinstance(error, sqlite3.Error)
+            and getattr(error, "sqlite_errorcode", 0) & 0xFF not in _ENVIRONMENT
+        ):
+            raise Damaged("it is damaged") from error
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise Damaged("it is damaged")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT:
+        raise StateError("the state file was written by a newer release")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    tables = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'trigger', 'view')"
+    ).fetchall()
+    missing = {
+        (0, ()): (RUN_TABLE, TAINTED_TABLE),
+        (1, (RUN_TABLE,)): (TAINTED_TABLE,),
+        (FORMAT, (RUN_TABLE, TAINTED_TABLE)): (),
+    }
+    created = missing.get((version, tuple(sql for (sql,) in tables)))
+    if created is None:
+        raise Damaged("it holds other tables")
+    if created:
+        connection.execute("BEGIN IMMEDIATE")
+        for table in created:
+            connection.execute(table)
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+
+
+def move_aside(path: Path) -> Path:
+    """Rename a damaged file and what belongs to it; return its new name."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        side = path.with_name(path.name + suffix)
+        if side.exists():
+            side.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold off other processes while the file is looked at and perhaps replaced."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def unusable(error: sqlite3.Error) -> StateError:
+    """Return what is raised where the file fails in use."""
+    return StateError(f"the state file cannot be used: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """Return why the file cannot be used, in a few words."""
+    if isinstance(error, OSError):
+        return (error.strerror or "cannot be opened").lower()
+    return str(error).splitlines()[0][:200].lower() if str(error) else "unknown"
