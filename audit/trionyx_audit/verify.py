@@ -297,8 +297,8 @@ class _Verification:
                 whose = source or "its own checkpoint"
                 detail = f"the log was cut: {whose} has {head_size} records, the log {size}"
                 self._violate("truncated", detail, size, self._reader.segment, self._reader.end)
-        torn = self._reader.torn
-        if torn is not None:
+        self._payloads.close(size, self._reader.first)
+        if (torn := self._reader.torn) is not None:
             detail = f"the last {torn.length} bytes are an unfinished record"
             self._findings.append(
                 Finding("torn_tail", Severity.WARNING, detail, size, torn.segment, torn.offset)

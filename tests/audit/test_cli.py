@@ -187,6 +187,10 @@ def test_the_report_of_payloads(run: Run, ten: Path, key: Path) -> None:
     shutil.rmtree(ten / "payload")
     code, out, _ = run("verify", ten, "--key", key)
     assert (code, "WARNING    record 1: payloads that are missing: 6" in out) == (3, True)
+    (ten / "payload").mkdir()
+    (ten / "payload" / "stray").write_bytes(b"hidden")
+    _, out, _ = run("verify", "--key", key, ten)
+    assert "WARNING    payload files with data that no record commits to: 1 (6 bytes)" in out
 
 
 def test_remember_keeps_nothing_it_did_not_verify(run: Run, ten: Path, place: Path, key: Path) -> None:

@@ -16,6 +16,7 @@ from trionyx_audit.checkpoint import Checkpoint, TrustedKey, claimed_checkpoint
 from trionyx_audit.errors import FormatError, KeyMaterialError, UnreadableError, UnsupportedError
 from trionyx_audit.keys import FileSigner
 from trionyx_audit.log import Draft, Log
+from trionyx_audit.payload import Vault, entries
 from trionyx_audit.reading import LineReader, records
 from trionyx_audit.record import CONTEXT, body_of, frame
 from trionyx_audit.storage import Layout
@@ -416,6 +417,100 @@ def test_payloads_that_were_changed(ten: Path, trusted: TrustedKey) -> None:
     (ten / "keyvault" / "payload.key").unlink()
     verdict = verify(ten, trusted)
     assert (verdict.exit(), verdict.payloads.present, verdict.payloads.opened) == (Exit.HOLDS, 6, 0)
+
+
+def besides(verdict: Verdict) -> dict[str, str]:
+    """What is said of payloads, by id."""
+    return {finding.id: finding.detail for finding in verdict.findings if "payload" in finding.id}
+
+
+def stray(seq: int, name: str) -> bytes:
+    return Vault("elsewhere.example", bytes(32)).seal(seq, name, b"x", os.urandom)[1]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize(
+    ("seq", "name", "behind"),
+    [
+        pytest.param(1, "other", 1, id="of a record that commits to another"),
+        pytest.param(1, "args", 1, id="a second one"),
+        pytest.param(0, "args", 0, id="of a record that commits to none"),
+        pytest.param(8, "args", 6, id="of a record that commits to none, after all others"),
+        pytest.param(1, "args", 6, id="out of order"),
+    ],
+)
+def test_payloads_that_no_record_commits_to_are_told(
+    ten: Path, trusted: TrustedKey, seq: int, name: str, behind: int, quick: bool
+) -> None:
+    blob = ten / "payload" / "0000000000000000.blob"
+    whole = blob.read_bytes()
+    cuts = [entry.offset for entry in entries(blob)] + [len(whole)]
+    extra = stray(seq, name)
+    blob.write_bytes(whole[: cuts[behind]] + extra + whole[cuts[behind] :])
+    verdict = verify(ten, trusted, quick=quick)
+    told = f"payload files with data that no record commits to: 1 ({len(extra)} bytes)"
+    assert (verdict.exit(), besides(verdict)) == (Exit.INCOMPLETE, {"leftover_payload": told})
+    assert verdict.payloads.present == 6
+
+
+def test_the_true_payload_is_found_behind_a_false_one(ten: Path, trusted: TrustedKey) -> None:
+    blob = ten / "payload" / "0000000000000000.blob"
+    blob.write_bytes(stray(1, "args") + blob.read_bytes())
+    verdict = verify(ten, trusted)
+    assert (verdict.payloads.opened, list(besides(verdict))) == (6, ["leftover_payload"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("0000000000000000.blob", stray(10, "args"), id="the next record's"),
+        pytest.param("0000000000000000.blob", stray(10, "args")[:-1], id="an unfinished one"),
+        pytest.param("0000000000000010.blob", stray(10, "args"), id="the next segment's"),
+    ],
+)
+def test_a_payload_ahead_of_its_record_is_no_fault(
+    ten: Path, trusted: TrustedKey, name: str, content: bytes
+) -> None:
+    with (ten / "payload" / name).open("ab") as file:
+        file.write(content)
+    verdict = verify(ten, trusted)
+    told = f"the last {len(content)} bytes of the payloads are of no record yet"
+    assert (verdict.exit(), besides(verdict)) == (Exit.HOLDS, {"payload_ahead": told})
+    assert verdict.exit(strict=True) is Exit.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    "name", ["0000000000000005.blob", "000000000000000０.blob", "5.blob", "notes", "link"]
+)
+def test_files_of_no_segment_are_told(ten: Path, trusted: TrustedKey, name: str) -> None:
+    if name == "link":
+        (ten / "payload" / "0000000000000010.blob").symlink_to(ten / "log.json")
+        size = len(str(ten / "log.json"))
+    else:
+        (ten / "payload" / name).write_bytes(b"hidden")
+        size = 6
+    (ten / "payload" / "empty").touch()
+    told = f"payload files with data that no record commits to: 1 ({size} bytes)"
+    verdict = verify(ten, trusted)
+    assert (verdict.exit(), besides(verdict)) == (Exit.INCOMPLETE, {"leftover_payload": told})
+
+
+def test_what_is_added_to_a_full_payload_file_is_told(
+    place: Path, open_log: OpenLog, draft: MakeDraft, trusted: TrustedKey
+) -> None:
+    with open_log(place / "log", segment_bytes=2_000) as log:
+        for number in range(20):
+            log.submit(draft(n=number, payloads={"args": b"x"} if number < 10 else {})).result(WAIT)
+    assert besides(verify(place / "log", trusted)) == {}
+    files = sorted((place / "log" / "payload").iterdir())
+    assert len(files) > 2
+    for file in (files[0], files[-2]):  # with payloads and without
+        before = file.read_bytes()
+        file.chmod(0o600)
+        file.write_bytes(before + b"unfinished")
+        told = "payload files with data that no record commits to: 1 (10 bytes)"
+        assert besides(verify(place / "log", trusted)) == {"leftover_payload": told}
+        file.write_bytes(before)
 
 
 def test_a_commitment_that_lies(ten: Path, trusted: TrustedKey, signer: FileSigner) -> None:

@@ -17,7 +17,7 @@ from trionyx_audit.errors import AuditError
 from trionyx_audit.verdict import Exit
 
 _EPILOG = """exit codes: 0 everything asked for holds, 1 integrity violated, 2 usage, 3 valid but incomplete
-(torn tail, missing payload, no checkpoint), 4 cannot read, 5 unsupported version"""
+(torn tail, missing or added payload, no checkpoint), 4 cannot read, 5 unsupported version"""
 _POLL_S = 0.2
 
 
