@@ -104,7 +104,7 @@ def test_a_call_ends_exactly_where_it_is_answered() -> None:
 @pytest.mark.parametrize("event", list(SAMPLES), ids=lambda event: event.__name__)
 def test_what_has_no_row_is_refused_and_changes_nothing(state: State, event: type[CallEvent]) -> None:
     run = new_run()
-    known = OpenCall(A, request("a"), BOTTOM, state, ask=Ask(request("a"), (), 2, ""), result=OK)
+    known = OpenCall(A, request("a"), BOTTOM, state, ask=Ask(request("a"), (), 2, "", ""), result=OK)
     run = replace(run, open=(known,))
     if (state, event) in TABLE:
         run.receive(SAMPLES[event])

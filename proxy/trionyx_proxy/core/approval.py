@@ -31,12 +31,14 @@ class Ask:
         reasons: the rules that ask, in their authors' static words.
         expires_ms: Unix milliseconds from which no answer to it counts.
         binding: digest of everything an approval holds for.
+        subject: the same without the expiry, so that a repeated call finds the question that was asked before.
     """
 
     request: Request
     reasons: tuple[Reason, ...]
     expires_ms: int
     binding: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)

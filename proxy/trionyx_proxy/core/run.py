@@ -242,7 +242,8 @@ def _record_ask(run: Run, call: OpenCall, row: Row) -> _Stepped:
     rules = [reason.id for reason in reasons_]
     expires_ms = call.request.at_ms + run.approval_ttl_ms
     binding = run.identity.binding(call.request, run.policy, rules, expires_ms)
-    ask = Ask(call.request, reasons_, expires_ms, binding)
+    subject = run.identity.binding(call.request, run.policy, rules, 0)
+    ask = Ask(call.request, reasons_, expires_ms, binding, subject)
     call = replace(call, ask=ask, asks=call.asks + 1, approval=None, unapproved=None, question="")
     return run, call, (evidence.asked_record(run.identity, call, ask, run.label),)
 
