@@ -44,6 +44,7 @@ class Bundle:
         data: the data document, `{"trionyx": {"catalog": …, "clearances": …, …}}`.
         wasm: the compiled policy; independent of `data`.
         files: every file that takes part, by path relative to the bundle; tests and readmes do not.
+        notes: what is in order and yet worth knowing, each as `path: message`: rules that are switched off.
     """
 
     digest: str
@@ -53,6 +54,7 @@ class Bundle:
     data: Mapping[str, Json]
     wasm: bytes
     files: Mapping[str, bytes]
+    notes: tuple[str, ...] = ()
 
 
 def load_bundle(source: Path | None = None) -> Bundle:
@@ -76,6 +78,7 @@ def load_bundle(source: Path | None = None) -> Bundle:
         data=MappingProxyType(dict(contents.data)),
         wasm=files[WASM],
         files=MappingProxyType(files),
+        notes=contents.notes,
     )
 
 

@@ -64,6 +64,8 @@ def _check(arguments: argparse.Namespace) -> int:
     if problems:
         raise BundleError(tuple(dict.fromkeys(problems)))
     anyio.run(_answer_once, bundle)
+    for note in bundle.notes:
+        print(f"note: {note}")
     print(f"revision {bundle.revision}, {len(bundle.packs)} packs, {len(bundle.rules)} rules")
     print(f"digest {bundle.digest}")
     return _FINE

@@ -109,7 +109,11 @@ def index_rules(directory: Path, opa: Path) -> tuple[bytes, list[str]]:
             problems.append(f"{place}: rule {identity} has no METADATA with custom.id {identity}")
     for identity in sorted(set(described) - set(contributed)):
         problems.append(f"policy: METADATA describes rule {identity}, which no rule contributes")
-    entries = [described[identity] for identity in sorted(described)]
+    entries = [
+        described[identity] | {"kind": contributed[identity].kind}
+        for identity in sorted(described)
+        if identity in contributed
+    ]
     return _readable({"schema": "trionyx.rules/v1", "rules": entries}), problems
 
 

@@ -34,12 +34,17 @@ _RESERVED: Final = ("main", "lib", "policy")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the files say, once nothing is wrong with them."""
+    """What the files say, once nothing is wrong with them.
+
+    Args:
+        notes: rules that are switched off, each as `path: message`.
+    """
 
     revision: int
     packs: tuple[str, ...]
     rules: Mapping[str, Rule]
     data: Mapping[str, Json]
+    notes: tuple[str, ...]
 
 
 def examine(files: Mapping[str, bytes]) -> tuple[Contents | None, list[str]]:
@@ -81,11 +86,24 @@ def examine(files: Mapping[str, bytes]) -> tuple[Contents | None, list[str]]:
 
     manifest = cast("dict[str, Json]", documents["manifest.json"])
     packs = cast("list[str]", manifest["packs"])
-    rules = _rules(cast("dict[str, list[dict[str, str]]]", documents["build/rules.json"])["rules"], problems)
+    index = cast("dict[str, list[dict[str, str]]]", documents["build/rules.json"])["rules"]
+    rules = _rules(index, problems)
+    switches, owner = data.get("rules"), owners.get("rules", "data")
+    positions = switches if isinstance(switches, dict) else {}
+    problems += _switch_problems(owner, positions, index)
     problems += _pack_problems(files, packs, cast("list[str]", manifest["mandatory"]), rules)
-    return Contents(cast(int, manifest["revision"]), tuple(sorted(packs)), rules, {"trionyx": data}), sorted(
-        set(problems)
+    contents = Contents(
+        revision=cast(int, manifest["revision"]),
+        packs=tuple(sorted(packs)),
+        rules=rules,
+        data={"trionyx": data},
+        notes=tuple(
+            f"{owner}: {identity} is switched off: {rules[identity].title}"
+            for identity, position in sorted(positions.items())
+            if position == "off" and identity in rules
+        ),
     )
+    return contents, sorted(set(problems))
 
 
 def sources_digest(files: Mapping[str, bytes]) -> str:
@@ -181,6 +199,22 @@ def _rules(entries: list[dict[str, str]], problems: list[str]) -> dict[str, Rule
             problems.append(f"build/rules.json: rule {entry['id']} claims to be the host's")
         rules[entry["id"]] = Rule(entry["id"], entry["pack"], entry["title"], entry["remedy"])
     return rules
+
+
+def _switch_problems(owner: str, positions: Mapping[str, Json], index: list[dict[str, str]]) -> Iterator[str]:
+    """Refuse switches that would do nothing, or too much.
+
+    The catalog's own rules have none: every other rule relies on facts that are only true of described arguments.
+    """
+    described = {entry["id"]: entry for entry in index}
+    for identity in sorted(positions):
+        entry = described.get(identity)
+        if entry is None:
+            yield f"{owner}: trionyx.rules.{identity}: there is no such rule"
+        elif entry["kind"] not in ("deny", "approve"):
+            yield f"{owner}: trionyx.rules.{identity}: the rule neither denies nor asks, and has no switch"
+        elif entry["pack"] == "catalog":
+            yield f"{owner}: trionyx.rules.{identity}: rules of the pack catalog have no switch"
 
 
 def _pack_problems(

@@ -80,6 +80,7 @@ def call() -> Iterator[Callable[..., dict[str, Json]]]:
             {"arg": f"/to/{index}", "address": address, "domain": address.rpartition("@")[2]}
             for index, address in enumerate(words.get("to", []))
         ]
+        facts = {"paths": paths, "urls": urls, "recipients": recipients, "text": texts}
         return {
             "schema": "trionyx.input/v1",
             "point": "tool.call",
@@ -101,19 +102,29 @@ def call() -> Iterator[Callable[..., dict[str, Json]]]:
             },
             "args": words.get("args", {}),
             "args_meta": {"bytes": 2, "sha256": words.get("args_sha256", _SHA)},
-            "facts": {
-                "paths": paths,
-                "urls": urls,
-                "recipients": recipients,
-                "text": texts,
+            "facts": facts
+            | {
                 "invalid": words.get("invalid", []),
-                "origins": [_ORIGIN | origin for origin in words.get("origins", [])],
+                "origins": [_ORIGIN | origin for origin in words.get("origins", _origins(facts, words))],
             },
             "approvals": [],
             "time": {"ms": 1_763_690_000_000, "hour": 14, "weekday": 5},
         }
 
     yield build
+
+
+def _origins(facts: dict[str, list[dict[str, Json]]], words: dict[str, Json]) -> Iterator[dict[str, Json]]:
+    """Give the origins of a call whose texts nobody vouches for, and whose targets and links `vouched` does."""
+    vouched = {"integrity": words.get("vouched", "user")}
+    for kind, facts_of_kind in facts.items():
+        for fact in facts_of_kind:
+            if kind == "text":
+                yield {"arg": fact["arg"], "role": "content", "type": "text", "integrity": "public"}
+                links = [{"arg": fact["arg"], "role": "link", "type": "url"} | vouched for _ in fact["urls"]]
+                yield from links
+            else:
+                yield {"arg": fact["arg"]} | vouched
 
 
 @pytest.fixture(scope="session")

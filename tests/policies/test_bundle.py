@@ -148,6 +148,26 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         replace_text("schemas/input.json", '"same_call"', '"same_calls"'),
         "schemas/input.json: must be the host's own, unchanged",
     ),
+    "a switch of no rule": (
+        replace_text("data/rules.json", '"PROV-002": "ask"', '"PROV-902": "off"'),
+        "data/rules.json: trionyx.rules.PROV-902: there is no such rule",
+    ),
+    "a switch of the catalog's own rules": (
+        replace_text("data/rules.json", '"PROV-002": "ask"', '"CATALOG-002": "off"'),
+        "data/rules.json: trionyx.rules.CATALOG-002: rules of the pack catalog have no switch",
+    ),
+    "a switch of a rule that permits": (
+        replace_text("data/rules.json", '"PROV-002": "ask"', '"PATH-100": "off"'),
+        "data/rules.json: trionyx.rules.PATH-100: the rule neither denies nor asks, and has no switch",
+    ),
+    "a switch between its positions": (
+        replace_text("data/rules.json", '"PROV-002": "ask"', '"PROV-002": "allow"'),
+        "data/rules.json: trionyx.rules.PROV-002: ",
+    ),
+    "an incomplete risk table": (
+        replace_text("data/risk.json", '"high": "critical"', '"top": "critical"'),
+        "data/risk.json: trionyx.risk.table.",
+    ),
     "no data schema": (remove("schemas/data.json"), "schemas/data.json: missing"),
     "a file of no use": (write("data/limits.yaml", ""), "data/limits.yaml: has no place in a bundle"),
     "a revision below one": (

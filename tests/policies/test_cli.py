@@ -41,6 +41,17 @@ def test_check_needs_no_opa(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.usefixtures("without_opa")
+def test_check_names_what_is_switched_off(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = directory / "data/rules.json"
+    rules.write_text('{"trionyx": {"rules": {"LIM-001": "off", "LIM-002": "ask", "FLOW-020": "off"}}}')
+    assert main(["check", str(directory)]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")] == [
+        "note: data/rules.json: FLOW-020 is switched off: The effect needs a human's approval",
+        "note: data/rules.json: LIM-001 is switched off: The run has used up its calls",
+    ]
+
+
 def test_check_looks_at_the_sources_where_opa_is(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pack = directory / "policy/packs/limits.rego"
     pack.write_text(pack.read_text().replace("input.run.calls", "input.run.call"))

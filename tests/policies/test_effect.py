@@ -25,18 +25,22 @@ LABELS = tuple(
 )
 
 rules = st.frozensets(st.sampled_from(RULES), max_size=3)
-good_demands = st.builds(
-    Obligation,
-    st.sampled_from([rule.id for rule in RULES]),
-    st.just("max_result_bytes"),
-    st.just(""),
-    st.integers(1, 2**53 - 1).map(lambda number: str(number).encode()),
-) | st.builds(
-    Obligation,
-    st.sampled_from([rule.id for rule in RULES]),
-    st.just("replace_arg"),
-    st.sampled_from(["/a", "/b"]),
-    st.just(b'"***"'),
+good_demands = (
+    st.builds(
+        Obligation,
+        st.sampled_from([rule.id for rule in RULES]),
+        st.just("max_result_bytes"),
+        st.just(""),
+        st.integers(1, 2**53 - 1).map(lambda number: str(number).encode()),
+    )
+    | st.builds(
+        Obligation,
+        st.sampled_from([rule.id for rule in RULES]),
+        st.just("replace_arg"),
+        st.sampled_from(["/a", "/b"]),
+        st.just(b'"***"'),
+    )
+    | st.just(Obligation("RA-001", "hide_text", "", b"null"))
 )
 bad_demands = st.sampled_from(
     [
@@ -49,6 +53,8 @@ bad_demands = st.sampled_from(
         Obligation("RA-000", "max_result_bytes", "", b"1.5"),
         Obligation("RA-000", "max_result_bytes", "", b'"9"'),
         Obligation("RA-000", "max_result_bytes", "/a", b"9"),
+        Obligation("RA-000", "hide_text", "/a", b"null"),
+        Obligation("RA-000", "hide_text", "", b"true"),
     ]
 )
 demands = st.frozensets(good_demands, max_size=3) | st.frozensets(good_demands | bad_demands, max_size=4)

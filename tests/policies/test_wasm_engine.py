@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -263,7 +264,7 @@ async def test_a_call_that_killed_twice_is_not_tried_again(
 ) -> None:
     probe_answer = (
         '{"schema":"trionyx.decision/v1","deny":[],"approve":[],"allow":[],"oblige":[],"label":[],'
-        '"packs":["catalog","egress","flow","limits","paths"]}'
+        f'"packs":{json.dumps(bundle.packs)}}}'
     )
     policy = evil(bundle, "$forever", answer=f'[{{"result":{probe_answer}}}]')
     point = await PolicyPoint.start(policy, SETTINGS)

@@ -26,6 +26,16 @@ touch(effect, path) := call({
 	"facts": {"paths": [object.union({"arg": "/path", "inside": true, "hidden": false, "control": false}, path)]},
 })
 
+# A call of an effect with one argument of a role, and its origin.
+act(effect, role, origin) := acting(effect, [object.union({"role": role}, origin)])
+
+acting(effect, origins) := call({
+	"tool": {"id": "x__act", "server": "x", "catalog": "x", "name": "act", "effect": effect},
+	"facts": {"origins": [object.union(named, origin) | some origin in origins]},
+})
+
+named := {"arg": "/a", "role": "target", "type": "name", "integrity": "user", "handle": false, "sources": []}
+
 labelled(call, label) := object.union(call, {"label": label})
 
 page := {
@@ -109,7 +119,64 @@ egress := {
 	"address_characters": "abcdefghijklmnopqrstuvwxyz@.",
 }
 
-flow := {"untainted_effects": ["money"], "approval_effects": ["destroy"]}
+flow := {
+	"untainted_effects": ["money"],
+	"approval_effects": ["destroy"],
+	"hide_text": true,
+	"hide_text_effects": ["read", "fetch"],
+	"hide_text_except": {"own": ["reveal"]},
+	"implied_by": {},
+}
+
+none := {
+	"target": "public",
+	"selector": "public",
+	"secret": "public",
+	"when": "public",
+	"amount": "public",
+	"title": "public",
+	"content": "public",
+	"plain": "public",
+	"link": "public",
+}
+
+provenance := {
+	"requirements": {
+		"read": none,
+		"fetch": object.union(none, {"target": "org"}),
+		"egress": object.union(none, {"target": "org", "selector": "org", "secret": "user", "link": "org"}),
+		"book": object.union(none, {"target": "org", "when": "user", "title": "org", "link": "org"}),
+		"money": object.union(none, {"target": "org", "amount": "system", "content": "org", "plain": "org"}),
+		"destroy": object.union(none, {"target": "org", "selector": "org"}),
+	},
+	"same_origin": {"fetch": true, "links": true},
+	"selection_effects": ["book", "destroy"],
+	"control_flow_effects": ["destroy"],
+}
+
+strict := object.union(provenance, {"same_origin": {"fetch": false, "links": false}})
+
+classics := {
+	"sink_levels": {"read": "secret", "egress": "public", "money": "internal"},
+	"readers": {
+		"default": {"integrity": "public", "level": "secret"},
+		"agents": {"clerk": {"integrity": "org", "level": "internal"}},
+	},
+}
+
+risk := {
+	"table": {
+		"low": {"low": {"low": "low", "high": "moderate"}, "high": {"low": "moderate", "high": "high"}},
+		"high": {"low": {"low": "moderate", "high": "high"}, "high": {"low": "high", "high": "critical"}},
+	},
+	"taint": {"user": "low", "public": "high"},
+	"sensitivity": {"public": "low", "secret": "high"},
+	"capability": {"read": "low", "egress": "high"},
+	"agents": {"clerk": "high"},
+	"kill_at": "critical",
+}
+
+rules := {"AA-001": "off", "AA-002": "ask", "AA-003": "deny", "AA-004": "odd"}
 
 limits := {
 	"max_calls": 10,

@@ -7,6 +7,7 @@ package trionyx.policy.egress
 
 import data.trionyx.lib.destinations
 import data.trionyx.lib.labels
+import data.trionyx.lib.origins
 
 pack := "egress"
 
@@ -89,7 +90,7 @@ deny contains {"id": "EGR-006"} if {
 }
 
 # METADATA
-# title: The run has read untrusted text, and the outgoing text links to a host that is neither listed nor named in the request
+# title: The run has read untrusted text, and the outgoing text links to a host that is neither listed nor named by anything trusted
 # custom:
 #   id: EGR-007
 #   severity: high
@@ -101,6 +102,7 @@ deny contains {"id": "EGR-007"} if {
 	some text in input.facts.text
 	some host in text.urls
 	not destinations.allowed_host(host)
+	not origins.are_links_vouched(text)
 }
 
 # METADATA

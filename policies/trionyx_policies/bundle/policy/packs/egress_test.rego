@@ -93,3 +93,15 @@ test_many_recipients_are_denied if {
 	denied(testing.send(["a@corp.example", "b@corp.example", "c@corp.example"], {})) == {"EGR-011"}
 	denied(testing.send(["a@corp.example", "b@corp.example"], {})) == set()
 }
+
+test_a_link_that_something_trusted_holds_is_fine if {
+	linking := object.union(write({"urls": ["collect.evil.example"]}), {"label": testing.public})
+	denied(linked(linking, [{"integrity": "org"}])) == set()
+	denied(linked(linking, [{"integrity": "org"}, {"integrity": "public"}])) == {"EGR-007"}
+	denied(linked(linking, [{"arg": "/subject"}])) == {"EGR-007"}
+}
+
+linked(call, links) := object.union(call, {"facts": object.union(call.facts, {"origins": [link |
+	some change in links
+	link := object.union(object.union(testing.named, {"arg": "/body", "role": "link"}), change)
+]})})

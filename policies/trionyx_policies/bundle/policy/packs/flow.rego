@@ -3,13 +3,14 @@
 # description: |
 #   What a run that has seen secrets or untrusted text may still do. The host enforces that the run's
 #   label flows to the clearance of the sink whatever is written here; this pack adds what a lattice
-#   cannot say (destinations named by the user) and tells the agent what would be allowed.
+#   cannot say (destinations that something trusted names) and tells the agent what would be allowed.
 # schemas:
 #   - input: schema.input
 package trionyx.policy.flow
 
 import data.trionyx.lib.destinations
 import data.trionyx.lib.labels
+import data.trionyx.lib.origins
 import data.trionyx.lib.places
 
 pack := "flow"
@@ -30,18 +31,19 @@ deny contains {"id": "FLOW-001"} if {
 }
 
 # METADATA
-# title: The run has read untrusted text, and a recipient is outside the organisation and not named in the request
+# title: The run has read untrusted text, and a recipient is outside the organisation and named by nothing trusted
 # custom:
 #   id: FLOW-002
 #   severity: critical
 #   owner: security
-#   remedy: Send to addresses of the organisation, or to addresses that the user's request names.
+#   remedy: Send to addresses of the organisation, or to addresses that the user's request or a trusted result names.
 deny contains {"id": "FLOW-002"} if {
 	labels.tainted
 	input.tool.effect == "egress"
 	some recipient in input.facts.recipients
 	not destinations.ours(recipient.domain)
 	not recipient.address in input.prompt.emails
+	not origins.is_vouched(recipient.arg)
 }
 
 # METADATA
@@ -85,17 +87,18 @@ deny contains {"id": "FLOW-005"} if {
 }
 
 # METADATA
-# title: The run has read untrusted text and private data, and the web host is neither listed nor named in the request
+# title: The run has read untrusted text and private data, and the web address is neither on a listed host nor named by anything trusted
 # custom:
 #   id: FLOW-006
 #   severity: critical
 #   owner: security
-#   remedy: Fetch from listed hosts or from hosts that the user's request names.
+#   remedy: Fetch from listed hosts, from hosts that the user's request names, or an address that a trusted result holds.
 deny contains {"id": "FLOW-006"} if {
 	labels.tainted
 	input.label.level != "public"
 	some url in input.facts.urls
 	not destinations.allowed_host(url.host)
+	not origins.is_vouched(url.arg)
 }
 
 # METADATA

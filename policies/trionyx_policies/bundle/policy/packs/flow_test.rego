@@ -134,3 +134,21 @@ test_selecting_by_an_address_reaches_nobody if {
 	selecting := object.union(testing.send(["drop@evil.example"], {"label": testing.secret}), {"tool": {"effect": "read"}})
 	denied(selecting) == set()
 }
+
+# Origins
+
+from(call, origin) := object.union(call, {"facts": object.union(call.facts, {"origins": [object.union(testing.named, origin)]})})
+
+test_a_trusted_result_may_name_an_outsider if {
+	outside := testing.labelled(testing.send(["ann@other.example"], {}), testing.public)
+	denied(from(outside, {"arg": "/to/0", "integrity": "org"})) == set()
+	denied(from(outside, {"arg": "/to/0", "integrity": "public"})) == {"FLOW-002"}
+	denied(from(outside, {"arg": "/to/0", "integrity": "org", "handle": true})) == {"FLOW-002"}
+	denied(from(outside, {"arg": "/to/1", "integrity": "org"})) == {"FLOW-002"}
+}
+
+test_a_trusted_result_may_name_a_web_address if {
+	page := testing.labelled(testing.fetch({}), testing.internal)
+	denied(from(page, {"arg": "/url", "integrity": "org"})) == set()
+	denied(from(page, {"arg": "/url", "integrity": "public"})) == {"FLOW-006"}
+}
