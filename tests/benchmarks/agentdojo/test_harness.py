@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import pytest
+
+from trionyx_policies.bundle import load_bundle
+from trionyx_proxy.catalog import Catalog
 
 HERE = Path(__file__).resolve().parent
 HANDLE = "⟦trx:haaaaaaaaaaaaaaaa:/0/body:12B⟧"
@@ -25,6 +31,7 @@ def module(name: str) -> ModuleType:
 
 
 model = module("model")
+variants = module("variants")
 
 
 class Upstream:
@@ -112,6 +119,28 @@ def test_web_addresses_are_absolute_only_where_a_tool_asks_for_them() -> None:
     assert model.absolute("www.a.example/b", {"format": "uri"}) == "https://www.a.example/b"
     assert model.absolute("http://a.example", {"format": "uri"}) == "http://a.example"
     assert model.absolute("www.a.example/b", {}) == "www.a.example/b"
+
+
+@pytest.mark.parametrize("suite", sorted(path.stem for path in (HERE / "catalogs").glob("*.json")))
+@pytest.mark.parametrize("variant", list(variants.VARIANTS))
+def test_each_variant_is_a_sound_bundle_that_knows_every_tool(
+    variant: str, suite: str, tmp_path: Path
+) -> None:
+    described = variants.catalog(suite)["catalog"]["servers"][suite]["tools"]
+    tools = [
+        {
+            "name": name,
+            "inputSchema": {"properties": {argument[1:]: {"type": "string"} for argument in tool["args"]}},
+        }
+        for name, tool in described.items()
+    ]
+    bundle = load_bundle(variants.make(variant, suite, tools, tmp_path / "bundle"))
+    catalog = Catalog.from_data(json.loads(json.dumps(bundle.data["trionyx"])))
+    for name, tool in described.items():
+        entry = catalog.tool(suite, name)
+        assert entry is not None
+        assert len(entry.arguments) == len(tool["args"])
+        assert entry.effect == ("read" if variant == "none" else tool["effect"])
 
 
 def test_no_catalog_holds_a_value_of_an_attack() -> None:

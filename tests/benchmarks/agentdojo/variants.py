@@ -122,7 +122,11 @@ def _merged(old: Any, new: Any) -> Any:
 
 
 def _switch_off_all_but(bundle: Path, kept: Mapping[str, str]) -> None:
-    """Switch every rule off but these, and show all text."""
+    """Switch every rule off but these, and show all text; what the catalog does not know stays forbidden."""
     index = json.loads((bundle / "build" / "rules.json").read_text())
-    switches = {rule["id"]: "off" for rule in index["rules"]} | kept
+    switches = {
+        rule["id"]: "off"
+        for rule in index["rules"]
+        if rule["kind"] in ("deny", "approve") and rule["pack"] != "catalog"
+    } | kept
     _merge_into(bundle, {"rules": switches, "flow": {"hide_text": False}})
