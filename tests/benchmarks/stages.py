@@ -30,6 +30,7 @@ from trionyx_proxy.pep.admission import Admission
 from trionyx_proxy.pep.delivery import clean_result, sealed_result
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.service import engine_settings
+from trionyx_testing.memory import ledger
 from trionyx_testing.toolserver import TOOLS
 from trionyx_testing.workspace import Workspace
 
@@ -57,7 +58,7 @@ def stage_times(workspace: Workspace, arguments: dict[str, Any]) -> dict[str, fl
 async def _stage_times(workspace: Workspace, arguments: dict[str, Any]) -> dict[str, float]:
     config = load(workspace.config.read_text(), base=workspace.root)
     bundle = load_bundle(config.policy.bundle)
-    admission = Admission(Catalog.from_data(bundle.data["trionyx"]))
+    admission = Admission(Catalog.from_data(bundle.data["trionyx"]), ledger())
     admission.pin("test", "test", [{"name": name, "inputSchema": schema} for name, schema in TOOLS.items()])
     params = {"name": "test__echo", "arguments": arguments}
     line = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})

@@ -11,6 +11,7 @@ from trionyx_proxy.catalog import Catalog
 from trionyx_proxy.core.request import CallId, Rejection, RejectionCode, Request
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.pep.admission import Admission
+from trionyx_testing.memory import ledger
 from trionyx_testing.toolserver import TOOLS
 from trionyx_testing.workspace import CATALOG
 
@@ -22,7 +23,7 @@ def descriptor(name: str, **more: Any) -> dict[str, Any]:
 
 
 def admission(*names: str) -> Admission:
-    fresh = Admission(Catalog.from_data(DATA))
+    fresh = Admission(Catalog.from_data(DATA), ledger())
     assert fresh.pin("t", "test", [descriptor(name) for name in names]) == ()
     return fresh
 
@@ -75,7 +76,7 @@ def test_a_rejection_repeats_no_received_value() -> None:
 
 @pytest.mark.guarantee("G21")
 def test_a_tool_that_the_catalog_does_not_know_does_not_exist() -> None:
-    target = Admission(Catalog.from_data(DATA))
+    target = Admission(Catalog.from_data(DATA), ledger())
     (withheld,) = target.pin("t", "test", [descriptor("uncatalogued"), descriptor("echo")])
     assert (withheld.name, withheld.reason) == ("uncatalogued", "not_in_catalog")
     assert list(target.pins) == ["t__echo"]
@@ -111,13 +112,13 @@ def test_a_tool_that_an_upstream_no_longer_lists_is_gone_and_others_stay() -> No
     ],
 )
 def test_odd_descriptors_are_withheld(listed: list[dict[str, Any]], reason: str) -> None:
-    target = Admission(Catalog.from_data(DATA))
+    target = Admission(Catalog.from_data(DATA), ledger())
     (withheld,) = target.pin("t", "test", listed)
     assert withheld.reason == reason and not target.pins
 
 
 def test_a_tool_listed_twice_is_not_offered_at_all() -> None:
-    target = Admission(Catalog.from_data(DATA))
+    target = Admission(Catalog.from_data(DATA), ledger())
     target.pin("t", "test", [descriptor("echo"), descriptor("echo", description="Another.")])
     assert not target.pins
     target.pin("t", "test", [descriptor("echo")] * 3)
@@ -126,7 +127,7 @@ def test_a_tool_listed_twice_is_not_offered_at_all() -> None:
 
 @pytest.mark.guarantee("G21")
 def test_annotations_and_other_claims_are_not_offered() -> None:
-    target = Admission(Catalog.from_data(DATA))
+    target = Admission(Catalog.from_data(DATA), ledger())
     odd = descriptor("echo", annotations={"readOnlyHint": True}, _meta={"x": 1}, icons=[], outputSchema={})
     target.pin("t", "test", [odd])
     assert target.pins["t__echo"].offered.keys() == {"name", "description", "inputSchema"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +16,9 @@ from trionyx_audit.reading import records
 from trionyx_policies.decision import Decision
 from trionyx_proxy.core.event import CallRejected, CallRequested
 from trionyx_proxy.core.request import CallId, Refusal
-from trionyx_proxy.pep.driver import CLOSED, Driver, Ending, Forwarding
+from trionyx_proxy.pep.driver import CLOSED, Driver, Ending
+from trionyx_proxy.pep.exchange import Exchange
 from trionyx_proxy.pep.recorder import Recorder
-from trionyx_proxy.pep.upstream import Upstream
 from trionyx_testing.calls import ALLOW, READ, SEND, new_run, rejection, request
 
 WAIT_S = 20.0
@@ -28,7 +27,7 @@ WAIT_S = 20.0
 class Defective:
     """A decision point that allows, but for one tool, where it fails in a way nobody foresaw."""
 
-    async def decide(self, document: bytes) -> Decision:
+    def begin(self, document: bytes) -> Decision:
         if json.loads(document)["tool"]["id"] == SEND.id:
             raise RuntimeError("seeded")
         return ALLOW
@@ -41,7 +40,7 @@ class Waiting:
         self.reached = asyncio.Event()
         self.is_withdrawn = False
 
-    async def call(self, *args: object, **options: object) -> object:
+    async def carry(self, effect: object, **options: object) -> object:
         self.reached.set()
         try:
             await asyncio.Event().wait()
@@ -54,9 +53,8 @@ def driver(log: Log, tool: Waiting) -> Driver:
         new_run(),
         point=Defective(),
         recorder=Recorder(log, deadline_s=WAIT_S),
-        upstreams=cast(Mapping[str, Upstream], {"mail": tool}),
+        exchange=cast(Exchange, tool),
         transform=lambda asked, _: asked,
-        forwarding=Forwarding(timeout_s=WAIT_S, max_result_bytes=1_000),
         on_stored=lambda run, seq: None,
     )
 

@@ -119,6 +119,7 @@ class Prompt:
         registered: false if there is none; the collections are then empty.
         emails, hosts, paths: identifiers that occur in it, normalised and sorted.
         words: what of it can be asked for by whoever knows the run's key.
+        implies: effects that the words imply, by the lists of the policy in force; sorted.
     """
 
     sha256: str = ""
@@ -127,6 +128,7 @@ class Prompt:
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     words: PromptWords = PromptWords()
+    implies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

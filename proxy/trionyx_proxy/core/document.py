@@ -107,7 +107,7 @@ def policy_input(
         "prompt": {
             "emails": prompt.emails,
             "hosts": prompt.hosts,
-            "implies": [],
+            "implies": prompt.implies,
             "paths": prompt.paths,
             "registered": prompt.registered,
             "sha256": prompt.sha256,

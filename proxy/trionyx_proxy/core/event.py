@@ -122,10 +122,15 @@ class CallCancelled:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReloaded:
-    """Another policy is in force from now on; its load is already recorded."""
+    """Another policy is in force from now on; its load is already recorded.
+
+    Args:
+        implies: effects that the prompt implies by this policy's lists, sorted.
+    """
 
     revision: int
     digest: str
+    implies: tuple[str, ...] = ()
 
 
 Event = (

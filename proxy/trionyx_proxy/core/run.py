@@ -122,7 +122,11 @@ class Run:
                 for call in self.open
                 if call.state is State.AWAITING_APPROVAL and not call.cancelled
             )
-            return replace(self, policy=PolicyVersion(event.revision, event.digest)), void
+            return replace(
+                self,
+                policy=PolicyVersion(event.revision, event.digest),
+                prompt=replace(self.prompt, implies=event.implies),
+            ), void
         call = self._addressed(event)
         rows = TABLE.get((call.state, type(event)))
         if rows is None:

@@ -21,7 +21,11 @@ from trionyx_proxy.core.request import CallId, Rejection, RejectionCode, Request
 from trionyx_proxy.errors import ArgumentError, UpstreamError
 from trionyx_proxy.facts import compute
 from trionyx_proxy.pep.delivery import offered_descriptor
+from trionyx_proxy.pep.ledger import Ledger, Resolved
 from trionyx_proxy.schema import PinnedSchema, descriptor_digest
+
+NATIVE = "trionyx"
+"""Server alias and catalog section of the proxy's own tools, offered as `trionyx_NAME`; no upstream may have it."""
 
 MAX_NAME_CHARS = 64
 """Offered names stay callable through gateways that allow 64 characters in a tool name."""
@@ -63,8 +67,9 @@ class Admission:
     it comes back the same.
     """
 
-    def __init__(self, catalog: Catalog, *, limits: Limits = ARGUMENTS) -> None:
+    def __init__(self, catalog: Catalog, ledger: Ledger, *, limits: Limits = ARGUMENTS) -> None:
         self._catalog = catalog
+        self._ledger = ledger
         self._limits = limits
         self._pins: dict[str, Pin] = {}
         self._digests: dict[str, str] = {}
@@ -73,6 +78,11 @@ class Admission:
     def pins(self) -> Mapping[str, Pin]:
         """The callable tools, by offered name."""
         return self._pins
+
+    def entry(self, tool_id: str) -> ToolEntry | None:
+        """Return what the catalog in force says of a callable tool."""
+        pin = self._pins.get(tool_id)
+        return None if pin is None else pin.entry
 
     def remember(self, digests: Mapping[str, str]) -> None:
         """Pin what an earlier process of this run offered; must come before any `pin`.
@@ -110,7 +120,7 @@ class Admission:
         return tuple(withheld)
 
     def _pin_one(self, server: str, section: str, name: str, descriptor: Mapping[str, Any]) -> Pin | str:
-        tool_id = f"{server}__{name}"
+        tool_id = name if server == NATIVE else f"{server}__{name}"
         if len(tool_id) > MAX_NAME_CHARS:
             return "name_too_long"
         entry = self._catalog.tool(section, name)
@@ -174,13 +184,28 @@ class Admission:
             # The error's text is host-authored; the pointer may hold names that the sender chose.
             return reject(code, f"arguments: {error}")
 
-    def _request(self, pin: Pin, arguments: JSON, *, call: CallId, at_ms: int, trace: str) -> Request:
+    def _request(
+        self,
+        pin: Pin,
+        arguments: JSON,
+        *,
+        call: CallId,
+        at_ms: int,
+        trace: str,
+        before: Request | None = None,
+    ) -> Request:
         check(arguments, self._limits)
-        checked = pin.schema.apply(arguments)
+        # INVARIANT: handles are replaced before anything else looks at the arguments, so that what is decided,
+        # recorded and sent is one value.
+        resolved = self._ledger.resolve(arguments, pin.entry)
+        if resolved.handled:
+            check(resolved.arguments, self._limits)
+        checked = pin.schema.apply(resolved.arguments)
         form = canonical(checked)
         if len(form) > self._limits.max_bytes:
             raise ArgumentError("too_large", "", "too many bytes")
         facts = compute(checked, pin.entry)
+        facts["origins"] = self._ledger.origins(Resolved(checked, resolved.handled), pin.entry, before)
         return Request(
             call=call,
             tool=pin.tool,
@@ -210,7 +235,9 @@ class Admission:
                     _change(value, obligation.pointer, _DROP)
                 case _:
                     pass  # limits on the result change no argument
-        return self._request(pin, value, call=request.call, at_ms=request.at_ms, trace=request.trace)
+        return self._request(
+            pin, value, call=request.call, at_ms=request.at_ms, trace=request.trace, before=request
+        )
 
 
 _DROP = object()

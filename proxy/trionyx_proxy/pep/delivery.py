@@ -1,7 +1,7 @@
 """What may reach the agent: cleaned upstream results, refusals in plain words, offered tool descriptors.
 
-Everything an upstream says passes through `clean_result`; nothing else of it is delivered. What `sealed_result` makes of
-the cleaned (and labelled, see `pep.ledger`) value is canonical, and those bytes are what is recorded and what is sent.
+Everything an upstream says passes through `clean_result`; nothing else of it is delivered. What `sealed_result` makes
+of the cleaned (and labelled, see `pep.ledger`) value is canonical, and those bytes are what is recorded and sent.
 """
 
 from __future__ import annotations

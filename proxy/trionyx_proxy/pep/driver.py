@@ -7,8 +7,9 @@ run is closed, and everything open or new is refused, each with a record that th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, assert_never
 
 import anyio
@@ -44,14 +45,15 @@ from trionyx_proxy.core.event import (
     VerdictFailed,
     VerdictReached,
 )
+from trionyx_proxy.core.label import Integrity
 from trionyx_proxy.core.request import CallId, Failure, FailureKind, Reason, Refusal, Request, Result
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.pep import milestones
-from trionyx_proxy.pep.delivery import clean_result, sealed_result
+from trionyx_proxy.pep.exchange import Exchange
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.seeking import Approver, Elicit, Seeking
-from trionyx_proxy.pep.upstream import OnProgress, Upstream
+from trionyx_proxy.pep.upstream import OnProgress
 
 CLOSED = Refusal(
     (Reason("TRX-INTERNAL", "the proxy stopped after an internal error; nothing more is carried out"),)
@@ -62,22 +64,8 @@ CLOSED = Refusal(
 class DecisionPoint(Protocol):
     """The part of `trionyx_policies.point.PolicyPoint` that a run needs."""
 
-    async def decide(self, document: bytes) -> Decision:
-        """Return the host's effect of the policy's answer, or raise EvaluationError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forwarding:
-    """Limits on what is sent and what comes back.
-
-    Args:
-        timeout_s: limit on one upstream call, seconds.
-        max_result_bytes: limit on one canonical result.
-
-    """
-
-    timeout_s: float
-    max_result_bytes: int
+    def begin(self, document: bytes) -> Decision | Coroutine[None, None, Decision]:
+        """Return the host's effect of the policy's answer, or what to await for it; either may raise EvaluationError."""
 
 
 Ending = Result | Refusal
@@ -111,18 +99,16 @@ class Driver:
         *,
         point: DecisionPoint,
         recorder: Recorder,
-        upstreams: Mapping[str, Upstream],
+        exchange: Exchange,
         transform: Transform,
-        forwarding: Forwarding,
         on_stored: OnStored,
         approver: Approver | None = None,
     ) -> None:
         self.run = run
         self.point = point
         self._recorder = recorder
-        self._upstreams = upstreams
+        self._exchange = exchange
         self._transform = transform
-        self._forwarding = forwarding
         self._on_stored = on_stored
         self._seeking = Seeking(approver, self._feed)
         self._open: dict[CallId, _Open] = {}
@@ -132,6 +118,11 @@ class Driver:
         self._idle = asyncio.Event()
         self._idle.set()
         self._log = structlog.get_logger("trionyx.driver")
+
+    @property
+    def is_tainted(self) -> bool:
+        """Whether the run has been shown untrusted text."""
+        return self.run.label.integrity is Integrity.PUBLIC
 
     @property
     def in_flight(self) -> int:
@@ -161,9 +152,9 @@ class Driver:
             self._give_up(call, opened)
         self._feed(event)
         try:
-            return await asyncio.shield(opened.ending)
+            return await opened.ending
         except asyncio.CancelledError:
-            if not opened.ending.done():
+            if self._open.get(call) is opened:
                 self._feed(CallCancelled(call))
             raise
 
@@ -192,8 +183,15 @@ class Driver:
             self._log.critical("the core refused an event", event_type=type(event).__name__, exc_info=True)
             self._break()
             return
-        for effect in effects:
-            self._perform(effect)
+        try:
+            for effect in effects:
+                self._perform(effect)
+        except Exception:
+            self._give_up_run()
+
+    def _give_up_run(self) -> None:
+        self._log.critical("an effect could not be performed", exc_info=True)
+        self._break()
 
     def _break(self) -> None:
         """Refuse every open call: the state is not understood, but what was asked for must still be on record."""
@@ -238,11 +236,11 @@ class Driver:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case AskPolicy():
-                self._start(self._ask(effect))
+                self._ask(effect)
             case TransformArguments():
                 self._feed_transform(effect)
             case StoreRecord():
-                self._start(self._store(effect))
+                self._store(effect)
             case SeekApproval():
                 opened = self._open.get(effect.call)
                 self._start(self._seeking.begin(effect, opened.elicit if opened else None))
@@ -270,16 +268,27 @@ class Driver:
         except asyncio.CancelledError:
             raise
         except Exception:
-            self._log.critical("an effect could not be performed", exc_info=True)
-            self._break()
+            self._give_up_run()
 
-    async def _ask(self, effect: AskPolicy) -> None:
+    def _ask(self, effect: AskPolicy) -> None:
+        """Ask the policy; a decision that is there at once is fed at once, without a task's trips round the loop."""
         try:
-            decision = await self.point.decide(effect.document)
+            begun = self.point.begin(effect.document)
         except EvaluationError as error:
             self._feed(VerdictFailed(effect.call, error.code))
+            return
+        if isinstance(begun, Decision):
+            self._feed(VerdictReached(effect.call, begun))
         else:
-            self._feed(VerdictReached(effect.call, decision))
+            self._start(self._await_decision(effect.call, begun))
+
+    async def _await_decision(self, call: CallId, begun: Awaitable[Decision]) -> None:
+        try:
+            decision = await begun
+        except EvaluationError as error:
+            self._feed(VerdictFailed(call, error.code))
+        else:
+            self._feed(VerdictReached(call, decision))
 
     def _feed_transform(self, effect: TransformArguments) -> None:
         try:
@@ -289,11 +298,14 @@ class Driver:
         else:
             self._feed(ArgumentsTransformed(request))
 
-    async def _store(self, effect: StoreRecord) -> None:
+    def _store(self, effect: StoreRecord) -> None:
         opened = self._open.get(effect.call)
         if opened is not None and effect.type != evidence.ASKED:  # a question ends nothing and begins nothing
             opened.last_record = effect.type
-        seq = await self._recorder.store(effect.type, effect.body, effect.payloads)
+        self._recorder.begin(effect.type, effect.body, effect.payloads, partial(self._told, effect))
+
+    def _told(self, effect: StoreRecord, seq: int | None) -> None:
+        """Go on after a record: it is durable under `seq`, or lost."""
         if seq is None:
             self._log.critical("a record could not be stored", record_type=effect.type)
             self._feed(RecordFailed(effect.call))
@@ -311,7 +323,9 @@ class Driver:
                 if opened.is_withdrawn:
                     scope.cancel()
             try:
-                answer = await self._exchange(effect, opened.on_progress if opened else None)
+                answer = await self._exchange.carry(
+                    effect, tainted=self.is_tainted, on_progress=opened.on_progress if opened else None
+                )
             except Exception:
                 # Whatever an upstream can provoke here costs its own call and nothing else.
                 self._log.error("a tool's answer could not be handled", exc_info=True)
@@ -325,27 +339,6 @@ class Driver:
                 self._feed(ResultArrived(request.call, answer))
             case Failure():
                 self._feed(ResultFailed(request.call, answer))
-
-    async def _exchange(self, effect: ForwardCall, on_progress: OnProgress | None) -> Result | Failure:
-        request = effect.request
-        upstream = self._upstreams.get(request.tool.server)
-        if upstream is None:
-            return Failure(FailureKind.UNAVAILABLE, "the tool's server is not configured", sent=False)
-        received = await upstream.call(
-            request.tool.name,
-            request.arguments,
-            timeout_s=self._forwarding.timeout_s,
-            on_progress=on_progress,
-        )
-        if isinstance(received, Failure):
-            return received
-        limit = self._forwarding.max_result_bytes
-        if effect.max_result_bytes:
-            limit = min(limit, effect.max_result_bytes)
-        cleaned = clean_result(received)
-        if isinstance(cleaned, Failure):
-            return cleaned
-        return sealed_result(cleaned, call=request.call, max_bytes=limit)
 
     def _cancel_forward(self, call: CallId) -> None:
         opened = self._open.get(call)

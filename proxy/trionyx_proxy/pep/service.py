@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -24,19 +25,25 @@ from trionyx_policies.errors import PolicyError
 from trionyx_policies.point import EngineSettings, PolicyPoint
 from trionyx_proxy.catalog import Catalog
 from trionyx_proxy.config import Config, resolve_command
-from trionyx_proxy.core.account import PolicyVersion, RunState
+from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, RunState
 from trionyx_proxy.core.event import PolicyReloaded
 from trionyx_proxy.core.evidence import resume
 from trionyx_proxy.core.request import CallId
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import ConfigError, Problem, StateError
 from trionyx_proxy.pep import milestones, wire
-from trionyx_proxy.pep.admission import Admission
+from trionyx_proxy.pep.admission import NATIVE, Admission
 from trionyx_proxy.pep.claimant import Claimant
 from trionyx_proxy.pep.downstream import Downstream
-from trionyx_proxy.pep.driver import Driver, Forwarding
+from trionyx_proxy.pep.driver import Driver
+from trionyx_proxy.pep.exchange import Exchange, Forwarding
+from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.native import DESCRIPTORS, NativeTools
 from trionyx_proxy.pep.recorder import Recorder
+from trionyx_proxy.pep.resources import Resources
 from trionyx_proxy.pep.upstream import Launch, Upstream
+from trionyx_proxy.provenance import Budget, Handles, Index, prompt_implies
+from trionyx_proxy.provenance.budget import DEFAULT_BITS
 from trionyx_proxy.state import RunStore
 from trionyx_proxy.token import mint_ulid
 
@@ -69,7 +76,10 @@ class Service:
         self._resumed = state
         self._out = structlog.get_logger("trionyx.service").bind(run=claimant.identity.run)
         self._recorder = Recorder(log, deadline_s=config.audit.deadline_ms / 1_000)
-        self.admission = Admission(Catalog.from_data(bundle.data["trionyx"]))
+        identity, prompt = claimant.identity, claimant.prompt
+        ledger = Ledger(Index(prompt.words, identity.key), Handles(), Resources(store, identity.tenant))
+        self.admission = Admission(Catalog.from_data(bundle.data["trionyx"]), ledger)
+        native = NativeTools(ledger, Budget(_bit_budget(bundle)), self._is_tainted)
         self._sections = {upstream.alias: upstream.catalog for upstream in config.upstreams}
         self._upstreams = {
             upstream.alias: Upstream(
@@ -84,21 +94,30 @@ class Service:
             )
             for upstream in config.upstreams
         }
+        prompt = replace(prompt, implies=_implied(bundle, prompt, identity))
         self.driver = Driver(
-            Run.resume(claimant.identity, claimant.prompt, _version(bundle), state),
+            Run.resume(identity, prompt, _version(bundle), state),
             point=point,
             recorder=self._recorder,
-            upstreams=self._upstreams,
-            transform=self.admission.transform,
-            forwarding=Forwarding(
-                timeout_s=config.limits.call_timeout_ms / 1_000,
-                max_result_bytes=config.limits.max_result_bytes,
+            exchange=Exchange(
+                {**self._upstreams, NATIVE: native},
+                admission=self.admission,
+                ledger=ledger,
+                forwarding=Forwarding(
+                    timeout_s=config.limits.call_timeout_ms / 1_000,
+                    max_result_bytes=config.limits.max_result_bytes,
+                ),
             ),
+            transform=self.admission.transform,
             on_stored=self._stored,
         )
+        self.admission.pin(NATIVE, NATIVE, [dict(descriptor) for descriptor in DESCRIPTORS])
         self._point = point
         self._saved_seq = -1
         self._unsaved_seq = -1
+
+    def _is_tainted(self) -> bool:
+        return self.driver.is_tainted
 
     async def begin(self, *, is_new: bool) -> None:
         """Record that this process takes the run, and close the calls that an earlier one left in doubt.
@@ -201,7 +220,9 @@ class Service:
             return False
         dropped = self.admission.reload(Catalog.from_data(bundle.data["trionyx"]))
         old, self._point, self._bundle = self._point, point, bundle
-        self.driver.reload(point, PolicyReloaded(bundle.revision, bundle.digest))
+        identity, prompt = self._claimant.identity, self._claimant.prompt
+        implied = _implied(bundle, prompt, identity)
+        self.driver.reload(point, PolicyReloaded(bundle.revision, bundle.digest, implied))
         self._out.info("policy reloaded", revision=bundle.revision, dropped=sorted(dropped))
         # Decisions under way at the old point end within the deadline, or are denied when it closes.
         await anyio.sleep(self._config.policy.deadline_ms / 1_000)
@@ -363,6 +384,29 @@ def engine_settings(config: Config) -> EngineSettings:
         memory_mb=policy.memory_mb,
         opa_command=policy.opa_command,
     )
+
+
+def _implied(bundle: Bundle, prompt: Prompt, identity: Identity) -> tuple[str, ...]:
+    """Return the effects that a run's prompt implies by the word lists of a policy."""
+    match bundle.data["trionyx"]:
+        case {"flow": {"implied_by": dict(lists)}}:
+            words = {
+                effect: list(map(str, listed)) for effect, listed in lists.items() if isinstance(listed, list)
+            }
+            return prompt_implies(prompt.words, words, identity.key)
+        case _:
+            return ()
+
+
+def _bit_budget(bundle: Bundle) -> int:
+    """Return how many bits a run may extract from hidden text: what the policy says, none if it is no number."""
+    match bundle.data["trionyx"]:
+        case {"flow": {"extract_bits": int(bits)}} if 0 <= bits <= 1 << 20:
+            return bits
+        case {"flow": {"extract_bits": _}}:
+            return 0
+        case _:
+            return DEFAULT_BITS
 
 
 def _version(bundle: Bundle) -> PolicyVersion:

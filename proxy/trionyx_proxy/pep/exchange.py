@@ -1,0 +1,110 @@
+"""One forwarded call: sent to its server, its answer cleaned, read and made ready for delivery.
+
+Knows which server answers which tool and how long that may take. It does not record, decide or retry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from trionyx_proxy.core.effect import ForwardCall
+from trionyx_proxy.core.request import Failure, FailureKind, Result
+from trionyx_proxy.errors import StateError
+from trionyx_proxy.pep.admission import Admission
+from trionyx_proxy.pep.delivery import clean_result
+from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.upstream import OnProgress
+from trionyx_proxy.provenance import Reading
+
+
+class ToolServer(Protocol):
+    """What answers calls: an upstream process, or the proxy's own tools."""
+
+    async def call(
+        self, name: str, arguments: bytes, *, timeout_s: float, on_progress: OnProgress | None
+    ) -> Mapping[str, Any] | Reading | Failure:
+        """Send one decided call and return the raw result, or a reading of its own, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Limits on what is sent and what comes back.
+
+    Args:
+        timeout_s: limit on one upstream call, seconds.
+        max_result_bytes: limit on one canonical result.
+
+    """
+
+    timeout_s: float
+    max_result_bytes: int
+
+
+class Exchange:
+    """The servers of one run.
+
+    Args:
+        servers: by alias.
+        admission: knows what the catalog says of each tool.
+        ledger: is told what leaves, and reads what comes back.
+        forwarding: limits.
+
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, ToolServer],
+        *,
+        admission: Admission,
+        ledger: Ledger,
+        forwarding: Forwarding,
+    ) -> None:
+        self._servers = servers
+        self._admission = admission
+        self._ledger = ledger
+        self._forwarding = forwarding
+
+    async def carry(
+        self, effect: ForwardCall, *, tainted: bool, on_progress: OnProgress | None
+    ) -> Result | Failure:
+        """Carry one released call to its server and its answer back.
+
+        Args:
+            effect: the call, whose intent is on record.
+            tainted: the run has been shown untrusted text.
+            on_progress: receives progress and total.
+        """
+        request = effect.request
+        server = self._servers.get(request.tool.server)
+        entry = self._admission.entry(request.tool.id)
+        if server is None or entry is None:
+            return Failure(FailureKind.UNAVAILABLE, "the tool is not configured any more", sent=False)
+        # INVARIANT: what leaves is remembered before it leaves; the answer to another call may already echo it.
+        try:
+            self._ledger.sent(request, entry, tainted=tainted)
+        except StateError:
+            return Failure(
+                FailureKind.UNAVAILABLE, "what the call writes cannot be kept track of", sent=False
+            )
+        received = await server.call(
+            request.tool.name,
+            request.arguments,
+            timeout_s=self._forwarding.timeout_s,
+            on_progress=on_progress,
+        )
+        if isinstance(received, Failure):
+            return received
+        limit = self._forwarding.max_result_bytes
+        if effect.max_result_bytes:
+            limit = min(limit, effect.max_result_bytes)
+        if isinstance(received, Reading):
+            return self._ledger.deliver(request, received, max_bytes=limit)
+        cleaned = clean_result(received)
+        if isinstance(cleaned, Failure):
+            return cleaned
+        try:
+            return self._ledger.read(request, entry, cleaned, hides_text=effect.hides_text, max_bytes=limit)
+        except StateError:
+            return Failure(FailureKind.GARBAGE, "what the tool read cannot be kept track of", sent=True)

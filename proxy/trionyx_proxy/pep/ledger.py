@@ -1,0 +1,325 @@
+"""What one run has seen, kept between its calls: where values came from, and the text behind handles.
+
+Admission asks it where arguments come from, the driver has it read results. It decides nothing and records nothing:
+origins are facts for the policy, labels go into the run with the result. One process, one event loop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import orjson
+
+from trionyx_proxy.arguments import JSON, canonical, pointer
+from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
+from trionyx_proxy.core.request import Failure, Request, Result
+from trionyx_proxy.errors import ArgumentError
+from trionyx_proxy.facts import embedded_urls
+from trionyx_proxy.facts.call import Path, leaves
+from trionyx_proxy.pep.delivery import sealed_result
+from trionyx_proxy.pep.resources import Named
+from trionyx_proxy.provenance import (
+    NOWHERE,
+    TOKEN,
+    Handles,
+    Hidden,
+    Index,
+    Origin,
+    Reading,
+    Source,
+    id_scope,
+    normal,
+    read_result,
+)
+from trionyx_proxy.provenance.handles import MAX_HANDLES
+
+MAX_LINKS: Final = 64
+"""Links of one argument whose origin is looked up; with more, one of unknown origin stands for the rest."""
+
+_REFERENCE: Final = "$trx"
+_WORDS: Final = re.compile(r"[a-z]+")
+_NUMBERING: Final = frozenset({"id", "ids", "no", "nr", "number", "uid", "key"})
+_READING: Final = frozenset({"read", "fetch"})
+_CONTENT: Final = frozenset({Role.CONTENT, Role.TITLE, Role.PLAIN})
+
+
+class ResourceTaint(Protocol):
+    """The part of `pep.resources.Resources` that a ledger needs."""
+
+    def taint(self, section: str, resources: Iterable[Named]) -> None:
+        """Remember durably that resources hold untrusted data."""
+
+    def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
+        """Tell whether one of the resources holds untrusted data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Arguments with the text behind their handles in place.
+
+    Args:
+        arguments: what is decided, recorded and sent.
+        handled: what was put in, by the place of the argument.
+    """
+
+    arguments: JSON
+    handled: Mapping[Path, Hidden] = field(default_factory=dict)
+
+
+class Ledger:
+    """One run's provenance.
+
+    Args:
+        index: origins of values.
+        handles: text behind handles.
+        resources: taint of written resources.
+
+    """
+
+    def __init__(self, index: Index, handles: Handles, resources: ResourceTaint) -> None:
+        self.index = index
+        self.handles = handles
+        self._resources = resources
+        self._births: dict[str, tuple[str, str]] = {}
+
+    def resolve(self, arguments: JSON, entry: ToolEntry) -> Resolved:
+        """Put the text behind each handle in its place.
+
+        A handle is a whole argument, as its token or as `{"$trx": "h…"}`; tokens within a longer text are replaced
+        where the argument is content. A tool of the proxy's own takes the handle itself.
+
+        Raises:
+            ArgumentError: there is no such handle in this run, or what it stands for is no text.
+        """
+        handled: dict[Path, Hidden] = {}
+        return Resolved(self._resolved(arguments, (), (), entry, handled), handled)
+
+    def _resolved(
+        self,
+        value: JSON,
+        path: Path,
+        shape: tuple[str | None, ...],
+        entry: ToolEntry,
+        handled: dict[Path, Hidden],
+    ) -> JSON:
+        argument = entry.arguments.get(shape)
+        if argument is not None and argument.type is ArgumentType.HANDLE:
+            return value
+        match value:
+            case dict() if value.keys() == {_REFERENCE}:
+                return self._text_behind(value[_REFERENCE], path, handled)
+            case dict():
+                return {
+                    name: self._resolved(member, (*path, name), (*shape, name), entry, handled)
+                    for name, member in value.items()
+                }
+            case list():
+                return [
+                    self._resolved(element, (*path, position), (*shape, None), entry, handled)
+                    for position, element in enumerate(value)
+                ]
+            case str() if TOKEN.fullmatch(value):
+                return self._text_behind(value, path, handled)
+            case str() if argument is not None and argument.role in _CONTENT and TOKEN.search(value):
+                return TOKEN.sub(lambda token: self._text_behind(token[0], path, handled), value)
+            case _:
+                return value
+
+    def _text_behind(self, handle: JSON, path: Path, handled: dict[Path, Hidden]) -> str:
+        hidden = self.handles.find(handle) if isinstance(handle, str) else None
+        if hidden is None:
+            raise ArgumentError("handle", pointer(path), "no such handle in this run")
+        if not isinstance(hidden.content, str):
+            raise ArgumentError("handle", pointer(path), "the handle stands for something else than text")
+        handled[path] = hidden
+        return hidden.content
+
+    def origins(self, resolved: Resolved, entry: ToolEntry, before: Request | None = None) -> list[JSON]:
+        """Give `facts.origins`: where each described argument came from, and each link in a text.
+
+        Args:
+            resolved: the arguments, with defaults explicit.
+            entry: the tool.
+            before: the same call as it was decided before; what came from a handle then still does.
+        """
+        remembered = _handled_before(before)
+        found: list[JSON] = []
+        for path, argument, value in _described(resolved.arguments, entry):
+            at = pointer(path)
+            hidden = resolved.handled.get(path)
+            if hidden is not None:
+                call, tool = self._births.get(hidden.handle, ("", ""))
+                source = Source("handle", call, tool, hidden.pointer)
+                found.append(
+                    _fact(at, argument.role, argument.type, Origin(hidden.label, (source,)), handle=True)
+                )
+            elif at in remembered:
+                found.append(remembered[at])
+            elif argument.role is not Role.PLAIN:
+                scope = (
+                    id_scope(entry.catalog, _thing(path, entry)) if argument.type is ArgumentType.ID else None
+                )
+                origin = self.index.origin(value, argument.type, argument.role, scope)
+                found.append(_fact(at, argument.role, argument.type, origin))
+            if argument.type is ArgumentType.TEXT and isinstance(value, str):
+                found += self._links(at, value)
+        return found
+
+    def _links(self, at: str, text: str) -> Iterator[JSON]:
+        urls = embedded_urls(text)
+        for url in urls[:MAX_LINKS]:
+            origin = self.index.origin(url, ArgumentType.URL, Role.CONTENT)
+            yield _fact(at, "link", ArgumentType.URL, origin)
+        if len(urls) > MAX_LINKS:
+            yield _fact(at, "link", ArgumentType.URL, NOWHERE)
+
+    def sent(self, request: Request, entry: ToolEntry, *, tainted: bool) -> None:
+        """Note what leaves with a call, before it does: what it stores may come back looking trustworthy.
+
+        Args:
+            request: about to be forwarded; its intent is on record.
+            entry: the tool.
+            tainted: the run has been shown untrusted text.
+
+        Raises:
+            StateError: what it writes cannot be remembered as untrusted; the call must not be sent.
+        """
+        if request.tool.effect in _READING:
+            return
+        texts = _untrusted_texts(request, entry)
+        self.index.wrote(texts)
+        if entry.resource is not None and entry.resource.writes:
+            named = _resources(request, entry)
+            section = request.tool.catalog
+            # What is moved or copied stays what it was.
+            if texts or tainted or self._resources.is_tainted(section, named):
+                self._resources.taint(section, named)
+
+    def read(
+        self,
+        request: Request,
+        entry: ToolEntry,
+        result: Mapping[str, Any],
+        *,
+        hides_text: bool,
+        max_bytes: int,
+    ) -> Result | Failure:
+        """Label a cleaned result field by field, hide what must be hidden, and remember where its values came from.
+
+        Args:
+            request: the call that it answers.
+            entry: the tool.
+            result: `CallToolResult`, cleaned.
+            hides_text: untrusted text becomes handles.
+            max_bytes: limit on what is delivered.
+        """
+        reads = entry.resource is not None and entry.resource.reads
+        tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
+        texts = _untrusted_texts(request, entry)
+        reading = read_result(
+            result,
+            entry,
+            hide=hides_text,
+            relabel=lambda found: self.index.relabel(found, texts),
+            mint=self.handles.mint,
+            taint=tainted,
+        )
+        return self.deliver(request, reading, max_bytes=max_bytes)
+
+    def deliver(self, request: Request, reading: Reading, *, max_bytes: int) -> Result | Failure:
+        """Remember a reading and give the result to deliver."""
+        hidden: dict[str, Any] = {}
+        for part in reading.hidden:
+            self.handles.put(part)
+            self._births[part.handle] = request.call, request.tool.id
+            hidden[part.handle] = {
+                "content": part.content,
+                "label": part.label.to_json(),
+                "pointer": part.pointer,
+                "type": part.kind.value,
+            }
+        while len(self._births) > MAX_HANDLES:
+            del self._births[next(iter(self._births))]
+        sealed = sealed_result(reading.result, call=request.call, max_bytes=max_bytes)
+        if isinstance(sealed, Failure):
+            return sealed
+        self.index.add(request.call, request.tool.id, reading.leaves)
+        return Result(sealed.status, sealed.body, reading.label, canonical(hidden) if hidden else b"")
+
+
+def _described(
+    arguments: JSON, entry: ToolEntry
+) -> Iterator[tuple[Path, Argument, str | int | float | bool]]:
+    for path, shape, value in leaves(arguments, (), (), entry):
+        argument = entry.arguments.get(shape)
+        if argument is not None and isinstance(value, str | int | float):
+            yield path, argument, value
+
+
+def _handled_before(before: Request | None) -> dict[str, JSON]:
+    if before is None:
+        return {}
+    origins = orjson.loads(before.facts).get("origins", [])
+    return {origin["arg"]: origin for origin in origins if origin["handle"]}
+
+
+def _untrusted_texts(request: Request, entry: ToolEntry) -> list[str]:
+    """Return the texts of a call that nothing vouches for."""
+    untrusted = {
+        origin["arg"]
+        for origin in orjson.loads(request.facts).get("origins", [])
+        if origin["integrity"] == "public" and origin["role"] != "link"
+    }
+    return [
+        str(value)
+        for path, _, value in _described(orjson.loads(request.arguments), entry)
+        if pointer(path) in untrusted and not isinstance(value, bool)
+    ]
+
+
+def _resources(request: Request, entry: ToolEntry) -> list[Named]:
+    """Return the resources that a call touches; everything, where it does not say."""
+    resource = entry.resource
+    if resource is None:
+        return []
+    named = [
+        _named(value, entry.arguments.get(shape))
+        for _, shape, value in leaves(orjson.loads(request.arguments), (), (), entry)
+        if shape in resource.arguments and isinstance(value, str | int)
+    ]
+    if any(name.is_path for name in named):
+        return named
+    # Several arguments that are no paths name one resource together.
+    return [Named("\0".join(name.name for name in named), is_path=False)]
+
+
+def _thing(path: Path, entry: ToolEntry) -> str:
+    """Return what an argument's id is the id of: `file` for `file_id`, and for `id` of `delete_file`."""
+    name = next((step for step in reversed(path) if isinstance(step, str)), "")
+    words: list[str] = [word for word in _WORDS.findall(name.lower()) if word not in _NUMBERING]
+    return (words or [*_WORDS.findall(entry.name.lower())] or [""])[-1]
+
+
+def _named(value: str | int, argument: Argument | None) -> Named:
+    """Return a resource by the one spelling of its name: `/a/./b` is `/a/b`."""
+    if argument is None:
+        return Named(str(value), is_path=False)
+    return Named(normal(argument.type, value) or str(value), argument.type is ArgumentType.PATH)
+
+
+def _fact(at: str, role: Role | str, kind: ArgumentType, origin: Origin, *, handle: bool = False) -> JSON:
+    sources: list[JSON] = [
+        {"call": source.call, "kind": source.kind, "pointer": source.pointer, "tool": source.tool}
+        for source in origin.sources
+    ]
+    return {
+        "arg": at,
+        "handle": handle,
+        "integrity": origin.label.integrity.name.lower(),
+        "role": str(role),
+        "sources": sources,
+        "type": kind.value,
+    }

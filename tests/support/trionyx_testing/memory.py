@@ -1,0 +1,28 @@
+"""A run's memory for tests that need no disk: an empty ledger, and taint of resources kept in a set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.resources import Named
+from trionyx_proxy.provenance import Handles, Index, prompt_words
+
+KEY = b"k" * 32
+
+
+class TaintedNames:
+    """Taint by whole names; what is below a path is not known here."""
+
+    def __init__(self) -> None:
+        self.names: set[tuple[str, str]] = set()
+
+    def taint(self, section: str, resources: Iterable[Named]) -> None:
+        self.names |= {(section, resource.name) for resource in resources}
+
+    def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
+        return any((section, resource.name) in self.names for resource in resources)
+
+
+def ledger(prompt: str = "", resources: TaintedNames | None = None) -> Ledger:
+    return Ledger(Index(prompt_words(prompt, KEY), KEY), Handles(), resources or TaintedNames())
