@@ -187,16 +187,21 @@ class Ledger:
         Raises:
             StateError: what it writes cannot be remembered as untrusted; the call must not be sent.
         """
-        if request.tool.effect in _READING:
+        texts = self.wrote(request, entry)
+        if request.tool.effect in _READING or entry.resource is None or not entry.resource.writes:
             return
+        named, section = _resources(request, entry), request.tool.catalog
+        # What is moved or copied stays what it was.
+        if texts or tainted or self._resources.is_tainted(section, named):
+            self._resources.taint(section, named)
+
+    def wrote(self, request: Request, entry: ToolEntry) -> list[str]:
+        """Remember the texts of a writing call that nothing vouches for, and return them."""
+        if request.tool.effect in _READING:
+            return []
         texts = _untrusted_texts(request, entry)
         self.index.wrote(texts)
-        if entry.resource is not None and entry.resource.writes:
-            named = _resources(request, entry)
-            section = request.tool.catalog
-            # What is moved or copied stays what it was.
-            if texts or tainted or self._resources.is_tainted(section, named):
-                self._resources.taint(section, named)
+        return texts
 
     def read(
         self,
@@ -207,7 +212,7 @@ class Ledger:
         hides_text: bool,
         max_bytes: int,
     ) -> Result | Failure:
-        """Label a cleaned result field by field, hide what must be hidden, and remember where its values came from.
+        """Read a cleaned result, and give what of it is delivered.
 
         Args:
             request: the call that it answers.
@@ -215,11 +220,25 @@ class Ledger:
             result: `CallToolResult`, cleaned.
             hides_text: untrusted text becomes handles.
             max_bytes: limit on what is delivered.
+
+        Raises:
+            StateError: it cannot be found out whether what was read is tainted.
+        """
+        reading = self.reading(request, entry, result, hides_text=hides_text)
+        return self.deliver(request, reading, max_bytes=max_bytes)
+
+    def reading(
+        self, request: Request, entry: ToolEntry, result: Mapping[str, Any], *, hides_text: bool
+    ) -> Reading:
+        """Label a cleaned result field by field, and hide what must be hidden; remembers nothing of it.
+
+        Raises:
+            StateError: it cannot be found out whether what was read is tainted.
         """
         reads = entry.resource is not None and entry.resource.reads
         tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
         texts = _untrusted_texts(request, entry)
-        reading = read_result(
+        return read_result(
             result,
             entry,
             hide=hides_text,
@@ -227,27 +246,32 @@ class Ledger:
             mint=self.handles.mint,
             taint=tainted,
         )
-        return self.deliver(request, reading, max_bytes=max_bytes)
 
     def deliver(self, request: Request, reading: Reading, *, max_bytes: int) -> Result | Failure:
-        """Remember a reading and give the result to deliver."""
-        hidden: dict[str, Any] = {}
-        for part in reading.hidden:
-            self.handles.put(part)
-            self._births[part.handle] = request.call, request.tool.id
-            hidden[part.handle] = {
+        """Remember where the values of a reading came from, and give the result to deliver."""
+        sealed = sealed_result(reading.result, call=request.call, max_bytes=max_bytes)
+        if isinstance(sealed, Failure):
+            return sealed
+        self.keep(request, reading.hidden)
+        self.index.add(request.call, request.tool.id, reading.leaves)
+        hidden: dict[str, Any] = {
+            part.handle: {
                 "content": part.content,
                 "label": part.label.to_json(),
                 "pointer": part.pointer,
                 "type": part.kind.value,
             }
+            for part in reading.hidden
+        }
+        return Result(sealed.status, sealed.body, reading.label, canonical(hidden) if hidden else b"")
+
+    def keep(self, request: Request, hidden: Iterable[Hidden]) -> None:
+        """Remember what handles stand for, and which call brought it."""
+        for part in hidden:
+            self.handles.put(part)
+            self._births[part.handle] = request.call, request.tool.id
         while len(self._births) > MAX_HANDLES:
             del self._births[next(iter(self._births))]
-        sealed = sealed_result(reading.result, call=request.call, max_bytes=max_bytes)
-        if isinstance(sealed, Failure):
-            return sealed
-        self.index.add(request.call, request.tool.id, reading.leaves)
-        return Result(sealed.status, sealed.body, reading.label, canonical(hidden) if hidden else b"")
 
 
 def _described(

@@ -7,9 +7,9 @@ effect outside the proxy, and take no value from an agent for more trustworthy t
 from __future__ import annotations
 
 import datetime
-import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from trionyx_proxy.core.request import Failure
 from trionyx_proxy.pep.ledger import Ledger
 from trionyx_proxy.pep.upstream import OnProgress
 from trionyx_proxy.provenance import Budget, Hidden, Leaf, Reading, normal
+from trionyx_proxy.provenance.budget import bits
 from trionyx_proxy.provenance.mentions import in_order
 
 NAMING: Final = {
@@ -137,6 +138,16 @@ class NativeTools:
         except _Unanswerable as error:
             return Reading(_result({"error": str(error)}, is_error=True), BOTTOM, (), ())
 
+    def recharge(self, name: str, arguments: bytes) -> None:
+        """Charge again what an earlier process of the run was charged for a call."""
+        given: dict[str, Any] = orjson.loads(arguments)
+        with suppress(_Unanswerable):
+            match name:
+                case "trionyx_compare":
+                    self._charge(1)
+                case "trionyx_extract":
+                    self._charge(self._cost(given))
+
     def _compared(self, hidden: Hidden, given: Mapping[str, Any]) -> Reading:
         text, value = _text(hidden).casefold(), given["constant"].casefold()
         self._charge(1)
@@ -152,8 +163,8 @@ class NativeTools:
     def _extracted(self, hidden: Hidden, given: Mapping[str, Any]) -> Reading:
         text, which = _text(hidden), given["which"] - 1
         kind = given["type"]
+        self._charge(self._cost(given))
         if kind in NAMING:
-            self._charge(1)
             named = in_order(NAMING[kind], text)
             if which >= len(named):
                 raise _Unanswerable(f"the text holds no such {kind}")
@@ -171,9 +182,6 @@ class NativeTools:
         return self._measured(hidden, text, kind, which, given)
 
     def _enumerated(self, hidden: Hidden, text: str, values: list[str]) -> Reading:
-        if not values:
-            raise _Unanswerable("an enum needs the values to look for")
-        self._charge(math.log2(len(set(values)) + 1))
         folded = text.casefold()
         held = [value for value in values if _has_word(folded, value.casefold())]
         if len(held) != 1:
@@ -183,11 +191,7 @@ class NativeTools:
     def _measured(
         self, hidden: Hidden, text: str, kind: str, which: int, given: Mapping[str, Any]
     ) -> Reading:
-        least, greatest = (_bound(kind, given.get(name)) for name in ("minimum", "maximum"))
-        if greatest < least:
-            raise _Unanswerable("the maximum is below the minimum")
-        # Decimals are counted in hundredths.
-        self._charge(math.log2(float(greatest - least) * (100 if kind == "decimal" else 1) + 2))
+        least, greatest = _bounds(kind, given)
         type_ = {"integer": ArgumentType.INTEGER, "decimal": ArgumentType.AMOUNT}.get(kind, ArgumentType.DATE)
         fitting = [
             (written, size)
@@ -206,9 +210,22 @@ class NativeTools:
         )
         return self._shown(hidden, type_, shown)
 
-    def _charge(self, bits: float) -> None:
+    def _cost(self, given: Mapping[str, Any]) -> float:
+        """Return the bits that the answer to a question tells at most, "there is none" among the answers."""
+        kind = given["type"]
+        if kind in NAMING:
+            return 1
+        if kind == "enum":
+            if not given.get("values"):
+                raise _Unanswerable("an enum needs the values to look for")
+            return bits(len(set(given["values"])) + 1)
+        least, greatest = _bounds(kind, given)
+        # Decimals are counted in hundredths.
+        return bits(int((greatest - least) * (100 if kind == "decimal" else 1)) + 2)
+
+    def _charge(self, cost: float) -> None:
         """Take bits from the budget before anything is looked at: an answer that there is none tells something, too."""
-        if not self._budget.charge(bits):
+        if not self._budget.charge(cost):
             raise _Unanswerable("the run may extract no more; reveal the text, or ask for less")
 
     def _shown(self, hidden: Hidden, kind: ArgumentType, value: str | int | bool) -> Reading:
@@ -247,6 +264,13 @@ def _result(value: Mapping[str, Any], *, is_error: bool = False) -> dict[str, An
 
 def _has_word(text: str, value: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+
+
+def _bounds(kind: str, given: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
+    least, greatest = (_bound(kind, given.get(name)) for name in ("minimum", "maximum"))
+    if greatest < least:
+        raise _Unanswerable("the maximum is below the minimum")
+    return least, greatest
 
 
 def _bound(kind: str, given: str | None) -> Decimal:

@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,7 +20,9 @@ import structlog
 from trionyx_audit.errors import AuditError
 from trionyx_audit.keys import load_signer
 from trionyx_audit.log import Log
+from trionyx_audit.opening import PayloadOpener
 from trionyx_audit.reading import records
+from trionyx_audit.record import Record
 from trionyx_policies.bundle import Bundle, load_bundle
 from trionyx_policies.errors import PolicyError
 from trionyx_policies.point import EngineSettings, PolicyPoint
@@ -39,6 +42,7 @@ from trionyx_proxy.pep.driver import Driver
 from trionyx_proxy.pep.exchange import Exchange, Forwarding
 from trionyx_proxy.pep.ledger import Ledger
 from trionyx_proxy.pep.native import DESCRIPTORS, NativeTools
+from trionyx_proxy.pep.recall import Recall
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.resources import Resources
 from trionyx_proxy.pep.upstream import Launch, Upstream
@@ -77,9 +81,11 @@ class Service:
         self._out = structlog.get_logger("trionyx.service").bind(run=claimant.identity.run)
         self._recorder = Recorder(log, deadline_s=config.audit.deadline_ms / 1_000)
         identity, prompt = claimant.identity, claimant.prompt
-        ledger = Ledger(Index(prompt.words, identity.key), Handles(), Resources(store, identity.tenant))
+        self._ledger = ledger = Ledger(
+            Index(prompt.words, identity.key), Handles(), Resources(store, identity.tenant)
+        )
         self.admission = Admission(Catalog.from_data(bundle.data["trionyx"]), ledger)
-        native = NativeTools(ledger, Budget(_bit_budget(bundle)), self._is_tainted)
+        self._native = native = NativeTools(ledger, Budget(_bit_budget(bundle)), self._is_tainted)
         self._sections = {upstream.alias: upstream.catalog for upstream in config.upstreams}
         self._upstreams = {
             upstream.alias: Upstream(
@@ -118,6 +124,21 @@ class Service:
 
     def _is_tainted(self) -> bool:
         return self.driver.is_tainted
+
+    def recall(self, directory: Path, past: Iterable[Record]) -> None:
+        """Learn again where an earlier process of the run had its values from."""
+        catalog = Catalog.from_data(self._bundle.data["trionyx"])
+        try:
+            recall = Recall(self._ledger, self._native, catalog, PayloadOpener(directory))
+        except AuditError:
+            self._ledger.index.close()
+            is_whole = False
+        else:
+            is_whole = recall.read(past)
+        if not is_whole:
+            self._out.warning(
+                "what the run has seen cannot be read again; only its prompt vouches for values"
+            )
 
     async def begin(self, *, is_new: bool) -> None:
         """Record that this process takes the run, and close the calls that an earlier one left in doubt.
@@ -312,13 +333,16 @@ async def open_service(config: Config, claimant: Claimant, store: RunStore) -> A
             origin=f"{config.audit.origin}/{claimant.identity.run}",
         )
         stack.callback(_release, log)
-        past = [] if is_new else [(record.type, record.body) for record in records(directory)]
+        read = [] if is_new else list(records(directory))
+        past = [(record.type, record.body) for record in read]
         # What opening itself appended was not durable before.
         size = log.size - (log.recovered is not None)
         state = rebuilt(past, claimant, store, size=size)
         service = Service(config, claimant, bundle=bundle, point=point, log=log, store=store, state=state)
         stack.push_async_callback(service.close)
         service.admission.remember(_descriptors(past))
+        if not is_new:
+            service.recall(directory, read)
         await service.begin(is_new=is_new)
         yield service
 
