@@ -6,9 +6,9 @@ Single-threaded and without a queue (`log` has both). After any error an appende
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from trionyx_audit.beside import Beside
 from trionyx_audit.canonical import JSON, dump_profiled
 from trionyx_audit.checkpoint import Checkpoint
 from trionyx_audit.clock import Clock, timestamp
@@ -67,7 +67,7 @@ class Appender:
         self._payload = AppendFile.reopen(layout.payload(head.first))
         self._checkpoints = AppendFile.reopen(layout.checkpoints)
         # Lines and payloads reach the disk side by side; a batch waits for the slower one, not for both.
-        self._syncing = ThreadPoolExecutor(1, thread_name_prefix="trionyx-audit-sync")
+        self._beside = Beside("trionyx-audit-sync")
 
     @property
     def size(self) -> int:
@@ -127,7 +127,7 @@ class Appender:
 
     def close(self) -> None:
         """Close the files; publishes nothing."""
-        self._syncing.shutdown()
+        self._beside.close()
         for file in (self._segment, self._payload, self._checkpoints):
             file.close()
 
@@ -159,11 +159,11 @@ class Appender:
             return
         self._payload.write(payloads)
         self._segment.write(lines)
-        payload_sync = self._syncing.submit(self._payload.sync)
+        self._beside.start(self._payload.sync)
         try:
             self._segment.sync()
         finally:
-            payload_sync.result()
+            self._beside.join()
 
     def _rotate(self) -> None:
         """Seal the full segment and its payloads and begin new ones, named by the next record."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final, cast
 
 from trionyx_policies.answer import parse_answer
@@ -108,15 +108,37 @@ class PolicyPoint:
         Raises:
             EvaluationError: there is no decision; the caller denies and records the code.
         """
+        begun = self.begin(document)
+        return begun if isinstance(begun, Decision) else await begun
+
+    def begin(self, document: bytes) -> Decision | Coroutine[None, None, Decision]:
+        """Decide one call at once where the engine can, else give what to await for the decision.
+
+        Must be called on the event loop. Argument and errors are those of `decide`.
+        """
         call = _identify(document)
         if self._breaker.is_open(call):
             raise EvaluationError(EvaluationCode.BREAKER, "this call killed the engine before")
         try:
+            raw = self._engine.evaluate_now(document)
+        except EvaluationError as error:
+            self._note(call, error)
+            raise
+        return self._wait(call, document) if raw is None else self._decided(raw)
+
+    async def _wait(self, call: bytes, document: bytes) -> Decision:
+        try:
             raw = await self._engine.evaluate(document)
         except EvaluationError as error:
-            if error.fatal:
-                self._breaker.strike(call)
+            self._note(call, error)
             raise
+        return self._decided(raw)
+
+    def _note(self, call: bytes, error: EvaluationError) -> None:
+        if error.fatal:
+            self._breaker.strike(call)
+
+    def _decided(self, raw: bytes) -> Decision:
         answer = parse_answer(raw, rules=self.bundle.rules, packs=self.bundle.packs)
         return decide(answer, revision=self.bundle.revision, digest=self.bundle.digest)
 

@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.guarantee("G03")]
 class Untouched:
     """An engine that must not be asked."""
 
+    def evaluate_now(self, document: bytes) -> bytes:
+        raise AssertionError("the engine was asked")
+
     async def evaluate(self, document: bytes) -> bytes:
         raise AssertionError("the engine was asked")
 

@@ -21,7 +21,7 @@ from opapywasm.runtime import WasmtimeRuntimeFactory
 
 from trionyx_policies.bundle import Bundle
 from trionyx_policies.decision import Outcome
-from trionyx_policies.engine import EngineSettings
+from trionyx_policies.engine import EngineSettings, wasm
 from trionyx_policies.engine.wasm import Sandbox, WasmEngine
 from trionyx_policies.errors import BundleError, EngineError, EvaluationCode, EvaluationError
 from trionyx_policies.point import PolicyPoint
@@ -29,6 +29,8 @@ from trionyx_policies.point import PolicyPoint
 pytestmark = [pytest.mark.anyio, pytest.mark.guarantee("G13")]
 
 SETTINGS = EngineSettings(deadline_ms=100, memory_mb=8)
+PATIENT = EngineSettings(deadline_ms=2_000, memory_mb=8)
+HELD_S = 0.25  # far more than the event loop is held, for a busy machine; far less than the deadline
 LONG = b" " * 3000  # the evil modules misbehave on inputs longer than this
 
 _MODULE = """
@@ -55,7 +57,7 @@ _MODULE = """
   (func (export "opa_free") (param i32))
   (func (export "opa_json_parse") (param i32 i32) (result i32) (call LOADING) (i32.const 1))
   (func (export "opa_json_dump") (param i32) (result i32) (local.get 0))
-  (func (export "opa_heap_ptr_get") (result i32) (i32.const 65536))
+  (func (export "opa_heap_ptr_get") (result i32) (i32.const HEAP))
   (func (export "opa_heap_ptr_set") (param i32))
   (func (export "entrypoints") (result i32) (i32.const 1024))
   (func (export "builtins") (result i32) (i32.const 2048))
@@ -74,6 +76,7 @@ def evil(
     entrypoint: str = "trionyx/main/decision",
     builtins: str = "{}",
     result: int = 4096,
+    heap: int = 65536,
 ) -> Bundle:
     text = _MODULE
     for name, word in {
@@ -83,6 +86,7 @@ def evil(
         "LOADING": loading,
         "EVALUATING": evaluating,
         "RESULT": str(result),
+        "HEAP": str(heap),
     }.items():
         text = text.replace(name, word)
     return replace(bundle, wasm=bytes(wasmtime.wat2wasm(text)))
@@ -138,6 +142,108 @@ async def test_the_event_loop_goes_on_while_a_policy_hangs(bundle: Bundle) -> No
     finally:
         await engine.aclose()
     assert steps > 10
+
+
+async def test_a_hang_on_the_event_loop_is_ended_soon_and_decided_by_a_worker(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wasm, "_INLINE_PAUSE_S", 60.0)
+    engine = await WasmEngine.start(evil(bundle, "$forever"), SETTINGS)
+    try:
+        assert engine.evaluate_now(b"{}") == b"1"
+        begun = time.monotonic()
+        assert engine.evaluate_now(LONG + b"{}") is None
+        assert time.monotonic() - begun < HELD_S
+        assert await code_of(engine, LONG + b"{}") is EvaluationCode.TIMEOUT
+        for _ in range(2):
+            assert await engine.evaluate(b"{}") == b"1"
+        assert engine.evaluate_now(b"{}") is None  # both sandboxes are sound again, but the loop is spared
+    finally:
+        await engine.aclose()
+
+
+async def test_what_is_merely_slow_is_answered_by_a_worker(bundle: Bundle) -> None:
+    engine = await WasmEngine.start(evil(bundle, "$slow"), PATIENT)
+    try:
+        assert engine.evaluate_now(LONG + b"{}") is None
+        assert await engine.evaluate(LONG + b"{}") == b"1"
+    finally:
+        await engine.aclose()
+
+
+async def test_after_a_pause_the_event_loop_is_used_again(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wasm, "_INLINE_PAUSE_S", 0.0)
+    engine = await WasmEngine.start(evil(bundle, "$forever"), PATIENT)
+    try:
+        for _ in range(3):
+            assert engine.evaluate_now(LONG + b"{}") is None
+            assert engine.evaluate_now(b"{}") is None  # the sandbox is spoilt, and mended by a worker only
+            for _ in range(2):
+                assert await engine.evaluate(b"{}") == b"1"
+            assert engine.evaluate_now(b"{}") == b"1"
+    finally:
+        await engine.aclose()
+
+
+@pytest.mark.parametrize(
+    ("evaluating", "code"),
+    [
+        ("$eat", EvaluationCode.MEMORY),
+        ("$recurse", EvaluationCode.CRASH),
+        ("$stop", EvaluationCode.CRASH),
+        ("$conflict", EvaluationCode.BUILTIN_ERROR),
+    ],
+)
+async def test_what_fails_at_once_fails_on_the_event_loop_too(
+    bundle: Bundle, evaluating: str, code: EvaluationCode
+) -> None:
+    engine = await WasmEngine.start(evil(bundle, evaluating), PATIENT)
+    try:
+        with pytest.raises(EvaluationError) as caught:
+            engine.evaluate_now(LONG + b"{}")
+        assert caught.value.code is code
+        assert await engine.evaluate(b"{}") == b"1"
+    finally:
+        await engine.aclose()
+
+
+async def test_nothing_is_tried_at_once_that_may_take_long(bundle: Bundle) -> None:
+    engine = await WasmEngine.start(evil(bundle), PATIENT)
+    hasty = await WasmEngine.start(evil(bundle), replace(PATIENT, deadline_ms=10))
+    try:
+        assert engine.evaluate_now(b" " * (wasm.INLINE_BYTES - 2) + b"{}") == b"1"
+        assert engine.evaluate_now(b" " * (wasm.INLINE_BYTES - 1) + b"{}") is None
+        assert hasty.evaluate_now(b"{}") is None
+    finally:
+        await engine.aclose()
+        await hasty.aclose()
+    assert engine.evaluate_now(b"{}") is None
+
+
+async def test_an_input_beyond_the_first_memory_is_given_room(bundle: Bundle) -> None:
+    engine = await WasmEngine.start(evil(bundle), SETTINGS)
+    try:
+        assert await engine.evaluate(b" " * (1 << 20) + b"{}") == b"1"
+    finally:
+        await engine.aclose()
+
+
+async def test_an_input_for_which_there_is_no_room_is_refused(bundle: Bundle) -> None:
+    # All but one MiB of the cap is taken before the policy's heap begins.
+    policy = evil(bundle, heap=7 << 20)
+    engine = await WasmEngine.start(policy, SETTINGS)
+    try:
+        assert await code_of(engine, b" " * (2 << 20)) is EvaluationCode.MEMORY
+        assert await engine.evaluate(b"{}") == b"1"
+    finally:
+        await engine.aclose()
+
+
+async def test_a_heap_outside_the_memory_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(EngineError):
+        await WasmEngine.start(evil(bundle, heap=-8), SETTINGS)
 
 
 async def test_one_hanging_evaluation_does_not_fail_another(bundle: Bundle) -> None:
@@ -243,10 +349,10 @@ async def test_a_policy_that_wants_more_is_refused(bundle: Bundle, words: dict[s
     assert caught.value.problems == (meant,)
 
 
-@pytest.mark.parametrize("wasm", [b"", b"\0asm\1\0\0\0", b"MZ"])
-async def test_what_is_no_policy_is_refused(bundle: Bundle, wasm: bytes) -> None:
+@pytest.mark.parametrize("code", [b"", b"\0asm\1\0\0\0", b"MZ"])
+async def test_what_is_no_policy_is_refused(bundle: Bundle, code: bytes) -> None:
     with pytest.raises(BundleError):
-        await WasmEngine.start(replace(bundle, wasm=wasm), SETTINGS)
+        await WasmEngine.start(replace(bundle, wasm=code), SETTINGS)
 
 
 async def test_data_that_does_not_fit_is_refused_at_start(bundle: Bundle) -> None:

@@ -30,8 +30,16 @@ class EngineSettings:
 class Engine(Protocol):
     """Evaluates the entrypoint of one bundle.
 
-    An engine may be asked by several tasks of one event loop at once; it never blocks the loop.
+    An engine may be asked by several tasks of one event loop at once; it never blocks the loop for more than a few
+    milliseconds.
     """
+
+    def evaluate_now(self, document: bytes) -> bytes | None:
+        """Evaluate one input document at once, if that can be done; None says to use `evaluate`.
+
+        Must be called on the event loop. Arguments, answer and errors are those of `evaluate`.
+        """
+        ...
 
     async def evaluate(self, document: bytes) -> bytes:
         """Evaluate one input document.

@@ -65,7 +65,7 @@ class DecisionPoint(Protocol):
     """The part of `trionyx_policies.point.PolicyPoint` that a run needs."""
 
     def begin(self, document: bytes) -> Decision | Coroutine[None, None, Decision]:
-        """Return the host's effect of the policy's answer, or what to await for it; either may raise EvaluationError."""
+        """Return the host's effect of the policy's answer, or what to await for it; or raise EvaluationError."""
 
 
 Ending = Result | Refusal

@@ -34,7 +34,9 @@ class Recorder:
         """Append one record and return; `told` is called once, later, on the running event loop.
 
         Args:
-            type_, body, payloads: the draft.
+            type_: record type.
+            body: canonical JSON object.
+            payloads: byte strings that the record commits to, by member name.
             told: receives the record's sequence number once it is durable, or None when it is not known to be.
 
         """

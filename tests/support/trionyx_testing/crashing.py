@@ -113,7 +113,7 @@ def arm(point: str, nth: int) -> None:
             syncing["armed"] = stored == type_
             return False
 
-        around(Recorder, "store", before(note))
+        around(Recorder, "begin", before(note))
         around(os, "fdatasync", (before if when == "before" else after)(lambda *_: syncing["armed"]))
 
     match point:
@@ -124,7 +124,7 @@ def arm(point: str, nth: int) -> None:
         case "decided":
             around(Run, "receive", before(lambda _, event: isinstance(event, VerdictReached)))
         case "before-intent-write":
-            around(Recorder, "store", before(stores("call.intent")))
+            around(Recorder, "begin", before(stores("call.intent")))
         case "after-write-before-fsync":
             sync_of("call.intent", "before")
         case "after-fsync":
