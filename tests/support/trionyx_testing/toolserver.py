@@ -2,6 +2,7 @@
 
 Run as `python -m trionyx_testing.toolserver`, configured by its environment alone:
 TOOL_JOURNAL  file that each executed call is appended to (one JSON line, fsynced) before the answer is written;
+TOOL_MAILS    file whose JSON text the tool `mails` answers with;
 TOOL_MODE     "" | "garbage_at_start" | "exit_at_start" | "hang_at_start" | "drift" (a changed
               descriptor) | "many" (hundreds of tools that nobody classified);
 TOOL_ERA      "handshake" (default) | "modern" (no `initialize`).
@@ -51,6 +52,7 @@ TOOLS: dict[str, dict[str, Any]] = {
             "value": {},
         },
     },
+    "mails": {"type": "object", "properties": {"folder": {"type": "string", "default": "inbox"}}},
     "uncatalogued": {"type": "object", "properties": {}},
 }
 
@@ -145,6 +147,9 @@ def call(request: Any, name: str, arguments: dict[str, Any], meta: dict[str, Any
                         }
                     )
             return text("done")
+        case "mails":
+            with open(os.environ["TOOL_MAILS"], encoding="utf-8") as file:
+                return text(file.read())
         case "structured":
             return text("see structured", structuredContent={"rows": [{"n": 1}]}, _meta={"canary": "dropped"})
         case "odd_type":

@@ -63,6 +63,16 @@ CATALOG: dict[str, dict[str, Any]] = {
     "restless": tool(),
     "rpc_error": tool(),
     "environment": tool(),
+    "mails": tool(folder=("plain", "text"))
+    | {
+        "result": label("public", "internal"),
+        "fields": {
+            "/*/id": {"type": "id", "label": label("system", "internal")},
+            "/*/sender": {"type": "email", "label": label("public", "internal")},
+            "/*/recipients/*": {"type": "email", "label": label("system", "internal")},
+            "/*/body": {"type": "text", "label": label("public", "internal")},
+        },
+    },
     "typed": tool(
         "local",
         **{kind: ("target", kind) for kind in ("date", "email", "host", "id", "path", "url")},
