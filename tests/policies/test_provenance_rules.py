@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.guarantee("G35")]
 ALLOW, DENY, ASK = Outcome.ALLOW, Outcome.DENY, Outcome.ASK
 FINE = {"CATALOG-100"}
 TAINTED = {"integrity": "public"}
-ROLES = ["target", "selector", "secret", "when", "amount", "title", "content", "plain", "link"]
+ROLES = ["target", "selector", "secret", "when", "amount", "title", "content", "link"]
 EFFECTS = ["read", "fetch", "local", "egress", "money", "book", "authz", "destroy"]
 TRUST = ["user", "system", "org", "public"]
 
@@ -34,6 +34,8 @@ def with_data(bundle: Bundle, change: Callable[[Any], object]) -> Bundle:
         "tools": {effect: members["catalog"]["servers"]["mail"]["tools"]["read"] | {"effect": effect, "args": {}}
                   for effect in EFFECTS}
     }  # fmt: skip
+    own = {"tools": {"trionyx_reveal": members["catalog"]["servers"]["mail"]["tools"]["read"]}}
+    members["catalog"]["servers"].setdefault("trionyx", own)
     change(members)
     return replace(bundle, data=data)
 
@@ -168,12 +170,10 @@ async def test_what_is_read_is_shown_without_its_untrusted_text(
 ) -> None:
     """Where the data says so: for reading and fetching, but not for the tool that reveals what is hidden."""
 
-    def reveal(members: Any) -> None:
-        servers = members["catalog"]["servers"]
-        servers["trionyx"] = {"tools": {"reveal": servers["desk"]["tools"]["read"]}}
-
-    calls: dict[str, Any] = {effect: act(effect) for effect in EFFECTS} | {"reveal": ("trionyx.reveal", {})}
-    found = await decide_all(with_data(bundle, reveal), settings, started, document, calls)
+    calls: dict[str, Any] = {effect: act(effect) for effect in EFFECTS} | {
+        "reveal": ("trionyx.trionyx_reveal", {})
+    }
+    found = await decide_all(with_data(bundle, as_it_is), settings, started, document, calls)
     hidden = {
         name for name, got in found.items() if any(demand.type == "hide_text" for demand in got.obligations)
     }

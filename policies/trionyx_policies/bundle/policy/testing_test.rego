@@ -99,7 +99,12 @@ base := {
 
 catalog := {"servers": {"mail": {"tools": {
 	"read": {"effect": "read", "args": {}, "result": public, "clearance": secret},
-	"send": {"effect": "egress", "args": {}, "result": public, "clearance": secret},
+	"send": {
+		"effect": "egress",
+		"args": {"/urgent": {"role": "plain", "type": "boolean"}, "/tags/*": {"role": "plain", "type": "text"}},
+		"result": public,
+		"clearance": secret,
+	},
 }}}}
 
 clearances := {
@@ -136,7 +141,6 @@ none := {
 	"amount": "public",
 	"title": "public",
 	"content": "public",
-	"plain": "public",
 	"link": "public",
 }
 
@@ -146,7 +150,7 @@ provenance := {
 		"fetch": object.union(none, {"target": "org"}),
 		"egress": object.union(none, {"target": "org", "selector": "org", "secret": "user", "link": "org"}),
 		"book": object.union(none, {"target": "org", "when": "user", "title": "org", "link": "org"}),
-		"money": object.union(none, {"target": "org", "amount": "system", "content": "org", "plain": "org"}),
+		"money": object.union(none, {"target": "org", "amount": "system", "content": "org"}),
 		"destroy": object.union(none, {"target": "org", "selector": "org"}),
 	},
 	"same_origin": {"fetch": true, "links": true},

@@ -25,6 +25,8 @@ lacking contains origin.role if {
 }
 
 # INVARIANT: what the table does not say, or says in unknown words, does not suffice.
+suffices(origin) if origin.role == "plain" # chooses nothing, and the host does not trace it
+
 suffices(origin) if labels.integrities[origin.integrity] <= labels.integrities[needs[origin.role]]
 
 described := {origin.arg | some origin in input.facts.origins}
@@ -32,8 +34,8 @@ described := {origin.arg | some origin in input.facts.origins}
 # METADATA
 # title: It is not known where an argument comes from
 # description: |
-#   The host gives an origin for every argument that the catalog describes and for every link. This notices when
-#   it does not; it cannot follow from anything that an agent does.
+#   The host gives an origin for every link and for every argument that the catalog describes as other than plain.
+#   This notices when it does not; it cannot follow from anything that an agent does.
 # custom:
 #   id: PROV-001
 #   severity: critical
@@ -49,6 +51,7 @@ deny contains {"id": "PROV-001"} if {
 	some name, value in input.args
 	is_scalar(value)
 	not is_described(name)
+	not is_plain(["/", name])
 }
 
 deny contains {"id": "PROV-001"} if {
@@ -59,6 +62,7 @@ deny contains {"id": "PROV-001"} if {
 	values := [value | some value in list; is_scalar(value)]
 	count(values) > count([arg | some arg in described; startswith(arg, below)])
 	not is_odd(name)
+	not is_plain(["/", name, "/*"])
 }
 
 deny contains {"id": "PROV-001"} if {
@@ -68,6 +72,10 @@ deny contains {"id": "PROV-001"} if {
 	links := [origin | some origin in input.facts.origins; origin.role == "link"; origin.arg == text.arg]
 	count(text.urls) > count(links)
 }
+
+is_plain(parts) if arguments[concat("", parts)].role == "plain"
+
+arguments := data.trionyx.catalog.servers[input.tool.catalog].tools[input.tool.name].args
 
 is_any_link_fine if needs.link == "public"
 
@@ -214,16 +222,13 @@ approve contains {"id": "PROV-012"} if {
 is_implied if input.tool.effect in input.prompt.implies
 
 # METADATA
-# title: Nothing trusted enough vouches for a text or another value
+# title: Nothing trusted enough vouches for the words of a text
 # custom:
 #   id: PROV-013
 #   severity: medium
 #   owner: security
-#   remedy: Use words and values of the user's request or of trusted fields of earlier results.
-deny contains {"id": "PROV-013"} if {
-	some role in {"content", "plain"}
-	role in lacking
-}
+#   remedy: Use words of the user's request or of trusted fields of earlier results.
+deny contains {"id": "PROV-013"} if "content" in lacking
 
 # METADATA
 # title: Untrusted text of the result is shown as handles

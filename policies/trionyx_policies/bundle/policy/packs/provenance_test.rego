@@ -9,6 +9,7 @@ denied_with(call, table) := ids if {
 	ids := {entry.id | some entry in provenance.deny} with input as call
 		with data.trionyx.provenance as table
 		with data.trionyx.egress as testing.egress
+		with data.trionyx.catalog as testing.catalog
 }
 
 asked(call) := ids if {
@@ -65,11 +66,15 @@ test_a_link_needs_something_trusted if {
 	denied(testing.act("egress", "link", nobody)) == {"PROV-008"}
 }
 
-test_text_and_plain_values_need_what_the_table_says if {
+test_text_needs_what_the_table_says if {
 	denied(testing.act("money", "content", nobody)) == {"PROV-013"}
-	denied(testing.act("money", "plain", nobody)) == {"PROV-013"}
 	denied(testing.act("money", "content", org)) == set()
 	denied(testing.act("egress", "content", nobody)) == set()
+}
+
+test_a_plain_value_needs_nothing if {
+	denied(testing.act("money", "plain", nobody)) == set()
+	denied(testing.act("money", "plain", hidden)) == set()
 }
 
 test_reading_needs_nothing if {
@@ -191,6 +196,13 @@ test_a_list_element_without_an_origin_is_noticed if {
 
 test_what_names_nothing_has_no_origin if {
 	denied(passing("egress", {"a": null, "to": [], "more": {"inner": null}}, [])) == set()
+}
+
+test_plain_arguments_are_not_traced if {
+	plain := object.union(testing.send([], {}), {"args": {"urgent": true, "tags": ["a", "b"], "none": null}})
+	denied(plain) == set()
+	denied(object.union(plain, {"args": {"urgently": true}})) == {"PROV-001"}
+	denied(object.union(plain, {"args": {"tag": ["a"]}})) == {"PROV-001"}
 }
 
 test_odd_names_are_known_by_a_star if {
