@@ -13,7 +13,7 @@ from typing import Final
 LOOK_S: Final = 0.004
 """Seconds between two looks; what is seen in two of them has run for 4 to 8 ms."""
 
-_IDLE_LOOKS: Final = 250
+_IDLE_LOOKS: Final = 25
 
 
 class Watch:
@@ -53,7 +53,7 @@ class Watch:
                 self._awake.wait()
 
     def _look(self) -> bool:
-        """Look until nothing has happened for a second; return whether anything had."""
+        """Look until nothing has happened for 0.1 s; return whether anything had."""
         seen, idle, busy = self._begun, 0, self._begun != self._ended
         while idle < _IDLE_LOOKS and not self._closed:
             time.sleep(LOOK_S)
