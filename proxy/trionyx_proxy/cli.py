@@ -1,4 +1,4 @@
-"""`trionyx-proxy`: set up, check, serve, mint. Parses, calls, prints; decides nothing.
+"""`trionyx-proxy`: set up, check, serve, mint, answer. Parses, calls, prints; decides nothing.
 
 Exit codes: 0 done · 1 ended by an internal error · 2 usage, configuration, key, token or policy cannot be used ·
 4 the log or the run's state cannot be used. Standard output belongs to the protocol (`serve`) or to the answer
@@ -22,6 +22,7 @@ from trionyx_audit.errors import AuditError, KeyMaterialError
 from trionyx_audit.keys import load_signer
 from trionyx_policies.bundle import load_bundle
 from trionyx_policies.errors import PolicyError
+from trionyx_proxy.approvals.command import add_parser as add_approvals
 from trionyx_proxy.config import Config, check_files, load
 from trionyx_proxy.errors import ConfigError, Problem, StateError, TokenError
 from trionyx_proxy.launcher import mint_run
@@ -177,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=_serve)
     mint = commands.add_parser("mint", help="mint a run: register its prompt, print its token")
     mint.set_defaults(command=_mint)
+    add_approvals(commands, _load)
     for command in (check, serve, mint):
         command.add_argument(
             "--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML"

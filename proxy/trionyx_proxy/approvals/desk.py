@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -27,6 +28,9 @@ from trionyx_proxy.errors import StateError
 
 POLL_S = 0.1
 """How long an answer by another process may go unnoticed while a call waits for it, seconds."""
+
+POLL_REGULARLY_S = 0.25
+"""How long an endorsement or a revocation by another process may go unnoticed, seconds."""
 
 MAX_PENDING = 16
 """Open questions of one run; an agent cannot bury the one that matters among more."""
@@ -223,6 +227,12 @@ class Approvals:
 
     # Keeping up with the file.
 
+    async def poll_regularly(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await anyio.sleep(POLL_REGULARLY_S)
+            await self.poll()
+
     async def poll(self) -> None:
         """Take note of what other processes changed, if they did; never raises."""
         try:
@@ -245,10 +255,14 @@ class Approvals:
             for endorsement in self._store.endorsements(tenant=self._identity.tenant):
                 await self._note(endorsement)
 
-    async def void(self) -> None:
-        """Give up every open question of the run: the policy in whose name it was asked is gone; never raises."""
+    async def void(self, asked_before_ms: int) -> None:
+        """Give up the open questions of another policy than the one in force; never raises.
+
+        Args:
+            asked_before_ms: when the policy changed, Unix milliseconds.
+        """
         try:
-            await _thread(lambda: self._store.expire(self._identity.run, all_=True))
+            await _thread(partial(self._store.expire, self._identity.run, asked_before_ms=asked_before_ms))
             await self.refresh()
         except StateError as error:
             self._out.error("questions could not be given up", reason=str(error))

@@ -145,7 +145,7 @@ def _matter(origin: Mapping[str, Any], arguments: object) -> Matter | None:
     """Return an argument's matter; links within texts have no value of their own to vouch for."""
     if origin.get("role") == "link":
         return None
-    value = _at(arguments, str(origin.get("arg", "")))
+    value = at(arguments, str(origin.get("arg", "")))
     if not isinstance(value, str | int | float | bool):
         return None
     return Matter(
@@ -172,7 +172,8 @@ def _source(source: Mapping[str, str]) -> str:
             return "an unknown source"
 
 
-def _at(value: object, pointer: str) -> object:
+def at(value: object, pointer: str) -> object:
+    """Return what a JSON pointer (RFC 6901) names, or None."""
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict):

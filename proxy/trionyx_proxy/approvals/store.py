@@ -212,13 +212,13 @@ class ApprovalStore:
             )
         return taken == 1
 
-    def expire(self, run: str, *, all_: bool = False) -> None:
-        """Mark what is over by the clock in a run as expired; with `all_`, all that is open: its policy is gone."""
-        limit = 1 << 62 if all_ else self._clock()
+    def expire(self, run: str, *, asked_before_ms: int = 0) -> None:
+        """Mark what is over by the clock in a run as expired, and what was asked before a moment."""
         with self._database.changing() as change:
             change(
-                "UPDATE approval SET standing = 'expired' WHERE run = ? AND standing IN (?,?) AND expires_ms <= ?",
-                (run, *_OPEN, limit),
+                "UPDATE approval SET standing = 'expired' WHERE run = ? AND standing IN (?,?) "
+                "AND (expires_ms <= ? OR asked_ms < ?)",
+                (run, *_OPEN, self._clock(), asked_before_ms),
             )
 
     def is_proven(self, entry: Entry) -> bool:

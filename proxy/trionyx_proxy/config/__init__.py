@@ -2,6 +2,7 @@
 
 from trionyx_proxy.config.disk import check_files, resolve_command
 from trionyx_proxy.config.settings import (
+    ApprovalSettings,
     AuditSettings,
     Config,
     Engine,
@@ -14,6 +15,7 @@ from trionyx_proxy.config.settings import (
 )
 
 __all__ = [
+    "ApprovalSettings",
     "AuditSettings",
     "Config",
     "Engine",

@@ -15,6 +15,7 @@ from trionyx_proxy.errors import ConfigError, Problem
 
 _ALIAS = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 _ORIGIN = re.compile(r"[a-z0-9]([a-z0-9./_-]{0,126}[a-z0-9])?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_ALIAS_CHARS = 32
 OWN_ALIAS = "trionyx"
@@ -103,6 +104,24 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalSettings:
+    """Who is asked about calls that the policy leaves to a person.
+
+    Args:
+        wait_ms: how long a call waits for an answer; it is refused then, and the question stays open.
+        ttl_s: how long a question may be answered and an approval used, from the call's arrival.
+        approvers: names of operating-system users whose answers count; empty: the owner of the state directory.
+        elicitation: the operator says that a person sees the dialogs of the agent's client, and that the agent
+            cannot answer them.
+    """
+
+    wait_ms: int
+    ttl_s: int
+    approvers: tuple[str, ...]
+    elicitation: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A configuration that reads well; whether its files exist is for `check_files`."""
 
@@ -112,6 +131,8 @@ class Config:
     runs: RunSettings
     limits: LimitSettings
     upstreams: tuple[UpstreamSettings, ...]
+    approvals: ApprovalSettings | None = None
+    """None: nobody can be asked, and what needs a person is denied."""
 
 
 def load(text: str, *, base: Path) -> Config:
@@ -141,6 +162,7 @@ def load(text: str, *, base: Path) -> Config:
         runs=_runs(root.table("runs")),
         limits=_limits(root.table("limits")),
         upstreams=_upstreams(root.table("upstreams"), base),
+        approvals=None if root.get("approvals") is None else _approvals(root.table("approvals")),
     )
     if not config.upstreams and not any(problem.path.startswith("upstreams") for problem in problems):
         root.problem("upstreams", "at least one upstream is required")
@@ -203,6 +225,24 @@ def _limits(table: Table) -> LimitSettings:
         max_argument_bytes=table.integer("max_argument_bytes", 1_024, 1 << 20, 1 << 20),
         max_in_flight=table.integer("max_in_flight", 1, 1_024, 32),
     )
+    table.finish()
+    return settings
+
+
+def _approvals(table: Table) -> ApprovalSettings:
+    approvers = table.texts("approvers")
+    for name in approvers:
+        if not _USER.fullmatch(name):
+            table.problem("approvers", "must be names of users: letters, digits and ._- only")
+            break
+    settings = ApprovalSettings(
+        wait_ms=table.integer("wait_ms", 0, 3_600_000, 30_000),
+        ttl_s=table.integer("ttl_s", 1, 604_800, 3_600),
+        approvers=approvers,
+        elicitation=table.boolean("elicitation", False),
+    )
+    if settings.wait_ms > settings.ttl_s * 1_000:
+        table.problem("wait_ms", "must not be longer than ttl_s")
     table.finish()
     return settings
 

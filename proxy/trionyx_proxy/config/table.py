@@ -86,6 +86,16 @@ class Table:
             return default
         return value
 
+    def boolean(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.problem(key, "must be true or false")
+            return default
+        return value
+
     def file(self, key: str) -> Path | None:
         """Return a path, relative ones taken from the configuration file's directory."""
         text = self.text(key)

@@ -20,6 +20,7 @@ from trionyx_proxy.catalog import Catalog, ToolEntry
 from trionyx_proxy.core.request import CallId, Rejection, RejectionCode, Request, Tool
 from trionyx_proxy.errors import ArgumentError, UpstreamError
 from trionyx_proxy.facts import compute
+from trionyx_proxy.pep.asking import Vouches, vouched
 from trionyx_proxy.pep.delivery import offered_descriptor
 from trionyx_proxy.pep.ledger import Ledger, Resolved
 from trionyx_proxy.schema import PinnedSchema, descriptor_digest
@@ -73,6 +74,8 @@ class Admission:
         self._limits = limits
         self._pins: dict[str, Pin] = {}
         self._digests: dict[str, str] = {}
+        self.vouches: Vouches | None = None
+        """Looks up what people vouched for; None where nobody is asked."""
 
     @property
     def pins(self) -> Mapping[str, Pin]:
@@ -205,7 +208,10 @@ class Admission:
         if len(form) > self._limits.max_bytes:
             raise ArgumentError("too_large", "", "too many bytes")
         facts = compute(checked, pin.entry)
-        facts["origins"] = self._ledger.origins(Resolved(checked, resolved.handled), pin.entry, before)
+        origins = self._ledger.origins(Resolved(checked, resolved.handled), pin.entry, before)
+        if self.vouches is not None:
+            origins = vouched(origins, checked, tool=pin.tool.id, call=call, vouches=self.vouches)
+        facts["origins"] = origins
         return Request(
             call=call,
             tool=pin.tool,

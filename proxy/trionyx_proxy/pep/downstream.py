@@ -31,6 +31,7 @@ from trionyx_proxy.pep import wire
 from trionyx_proxy.pep.admission import Admission, printable
 from trionyx_proxy.pep.delivery import refusal_body
 from trionyx_proxy.pep.driver import Driver
+from trionyx_proxy.pep.elicitation import elicitor
 
 SDK_METHODS = frozenset({"initialize", "server/discover", "ping"})
 """Requests that the SDK answers without touching a tool."""
@@ -180,7 +181,7 @@ class Downstream:
             )
             ending = await self._driver.call(CallRejected(rejection))
         else:
-            ending = await self._driver.call(CallRequested(outcome), on_progress=_progress(ctx))
+            ending = await self._driver.call(CallRequested(outcome), on_progress=_progress(ctx), elicit=elicitor(ctx))
         match ending:
             case Result():
                 return wire.raw(ending.body)

@@ -228,6 +228,7 @@ class Driver:
 
     def _end(self, call: CallId, ending: Ending) -> None:
         opened = self._open.pop(call, None)
+        self._seeking.ended(call)
         if opened is not None and not opened.ending.done():
             opened.ending.set_result(ending)
         if not self._open:

@@ -27,6 +27,9 @@ class Approver(Protocol):
     async def seek(self, ask: Ask, elicit: Elicit | None) -> Answer:
         """Return a person's answer, or that there is none in time; cancelled when none is of use any more."""
 
+    def ended(self, call: CallId) -> None:
+        """Take note that a call which was asked about is over."""
+
 
 class Seeking:
     """The questions of one run.
@@ -40,16 +43,25 @@ class Seeking:
         self._approver = approver
         self._feed = feed
         self._scopes: dict[CallId, anyio.CancelScope] = {}
+        self._asked: set[CallId] = set()
 
     def begin(self, effect: SeekApproval, elicit: Elicit | None) -> Coroutine[None, None, None]:
         """Return what to run; the question can be withdrawn from now on, before that has begun."""
         scope = self._scopes[effect.call] = anyio.CancelScope()
+        self._asked.add(effect.call)
         return self._seek(effect, elicit, scope)
 
     def withdraw(self, call: CallId) -> None:
         """Give up a question; its answer is then that it is void, or the one that came first."""
         if call in self._scopes:
             self._scopes[call].cancel()
+
+    def ended(self, call: CallId) -> None:
+        """Tell the approver that a call is over."""
+        if call in self._asked:
+            self._asked.discard(call)
+            if self._approver is not None:
+                self._approver.ended(call)
 
     async def _seek(self, effect: SeekApproval, elicit: Elicit | None, scope: anyio.CancelScope) -> None:
         answer: Answer = ApprovalRefused(effect.call, Unapproved.UNANSWERABLE)

@@ -26,6 +26,8 @@ from trionyx_audit.record import Record
 from trionyx_policies.bundle import Bundle, load_bundle
 from trionyx_policies.errors import PolicyError
 from trionyx_policies.point import EngineSettings, PolicyPoint
+from trionyx_proxy.approvals.desk import Approvals
+from trionyx_proxy.approvals.store import now_ms
 from trionyx_proxy.catalog import Catalog
 from trionyx_proxy.config import Config, resolve_command
 from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, RunState
@@ -36,6 +38,7 @@ from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import ConfigError, Problem, StateError
 from trionyx_proxy.pep import milestones, wire
 from trionyx_proxy.pep.admission import NATIVE, Admission
+from trionyx_proxy.pep.asking import open_approvals, ttl_ms
 from trionyx_proxy.pep.claimant import Claimant
 from trionyx_proxy.pep.downstream import Downstream
 from trionyx_proxy.pep.driver import Driver
@@ -71,6 +74,8 @@ class Service:
         log: Log,
         store: RunStore,
         state: RunState,
+        recorder: Recorder,
+        approvals: Approvals | None,
     ) -> None:
         self._config = config
         self._claimant = claimant
@@ -79,7 +84,8 @@ class Service:
         self._store = store
         self._resumed = state
         self._out = structlog.get_logger("trionyx.service").bind(run=claimant.identity.run)
-        self._recorder = Recorder(log, deadline_s=config.audit.deadline_ms / 1_000)
+        self._recorder = recorder
+        self._approvals = approvals
         identity, prompt = claimant.identity, claimant.prompt
         self._ledger = ledger = Ledger(
             Index(prompt.words, identity.key), Handles(), Resources(store, identity.tenant)
@@ -102,7 +108,7 @@ class Service:
         }
         prompt = replace(prompt, implies=_implied(bundle, prompt, identity))
         self.driver = Driver(
-            Run.resume(identity, prompt, _version(bundle), state),
+            Run.resume(identity, prompt, _version(bundle), state, approval_ttl_ms=ttl_ms(config)),
             point=point,
             recorder=self._recorder,
             exchange=Exchange(
@@ -116,7 +122,10 @@ class Service:
             ),
             transform=self.admission.transform,
             on_stored=self._stored,
+            approver=approvals,
         )
+        if approvals is not None:
+            self.admission.vouches = approvals.vouches
         self.admission.pin(NATIVE, NATIVE, [dict(descriptor) for descriptor in DESCRIPTORS])
         self._point = point
         self._saved_seq = -1
@@ -196,6 +205,8 @@ class Service:
 
             await tasks.start(obey)
             tasks.start_soon(self._save_regularly)
+            if self._approvals is not None:
+                tasks.start_soon(self._approvals.poll_regularly)
             for upstream in self._upstreams.values():
                 tasks.start_soon(upstream.run)
             for upstream in self._upstreams.values():
@@ -243,7 +254,10 @@ class Service:
         old, self._point, self._bundle = self._point, point, bundle
         identity, prompt = self._claimant.identity, self._claimant.prompt
         implied = _implied(bundle, prompt, identity)
+        moment = now_ms()
         self.driver.reload(point, PolicyReloaded(bundle.revision, bundle.digest, implied))
+        if self._approvals is not None:
+            await self._approvals.void(asked_before_ms=moment)
         self._out.info("policy reloaded", revision=bundle.revision, dropped=sorted(dropped))
         # Decisions under way at the old point end within the deadline, or are denied when it closes.
         await anyio.sleep(self._config.policy.deadline_ms / 1_000)
@@ -338,12 +352,26 @@ async def open_service(config: Config, claimant: Claimant, store: RunStore) -> A
         # What opening itself appended was not durable before.
         size = log.size - (log.recovered is not None)
         state = rebuilt(past, claimant, store, size=size)
-        service = Service(config, claimant, bundle=bundle, point=point, log=log, store=store, state=state)
+        recorder = Recorder(log, deadline_s=config.audit.deadline_ms / 1_000)
+        approvals = open_approvals(config, claimant.identity, recorder, past, stack.callback)
+        service = Service(
+            config,
+            claimant,
+            bundle=bundle,
+            point=point,
+            log=log,
+            store=store,
+            state=state,
+            recorder=recorder,
+            approvals=approvals,
+        )
         stack.push_async_callback(service.close)
         service.admission.remember(_descriptors(past))
         if not is_new:
             service.recall(directory, read)
         await service.begin(is_new=is_new)
+        if approvals is not None:
+            await approvals.refresh()
         yield service
 
 
