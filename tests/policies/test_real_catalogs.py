@@ -12,11 +12,19 @@ from typing import Any
 import pytest
 
 from trionyx_policies.bundle import Bundle
+from trionyx_testing.parts import need
 
 _HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
 
 
-def listed(module: str, cwd: Path) -> dict[str, Any]:
+def command_of(section: str, cwd: Path) -> list[str]:
+    """The command line of a real server."""
+    if section == "filesystem":
+        return [str(need("mcp-server-filesystem")), str(cwd)]
+    return [sys.executable, "-m", f"mcp_server_{section}"]
+
+
+def listed(command: list[str], cwd: Path) -> dict[str, Any]:
     """Ask a stdio server for its tools; the input schema of each by name."""
     messages = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": _HELLO},
@@ -24,7 +32,7 @@ def listed(module: str, cwd: Path) -> dict[str, Any]:
         {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
     ]
     with subprocess.Popen(
-        [sys.executable, "-m", module],
+        command,
         cwd=cwd,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -40,7 +48,7 @@ def listed(module: str, cwd: Path) -> dict[str, Any]:
                     return {tool["name"]: tool["inputSchema"] for tool in answer["result"]["tools"]}
         finally:
             server.kill()
-    raise AssertionError(f"{module} lists no tools")
+    raise AssertionError(f"{command[0]} lists no tools")
 
 
 def places(schema: dict[str, Any], pointer: str = "") -> Iterator[str]:
@@ -58,13 +66,11 @@ def places(schema: dict[str, Any], pointer: str = "") -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.guarantee("G21")
-@pytest.mark.parametrize(("section", "module"), [("git", "mcp_server_git"), ("fetch", "mcp_server_fetch")])
-def test_the_catalog_describes_the_real_server(
-    bundle: Bundle, tmp_path: Path, section: str, module: str
-) -> None:
+@pytest.mark.parametrize("section", ["filesystem", "git", "fetch"])
+def test_the_catalog_describes_the_real_server(bundle: Bundle, tmp_path: Path, section: str) -> None:
     data: Any = bundle.data
     described = data["trionyx"]["catalog"]["servers"][section]["tools"]
-    real = listed(module, tmp_path)
+    real = listed(command_of(section, tmp_path), tmp_path)
     assert described.keys() == real.keys()
     assert {name: set(tool["args"]) for name, tool in described.items()} == {
         name: set(places(schema)) for name, schema in real.items()

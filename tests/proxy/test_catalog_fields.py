@@ -157,7 +157,7 @@ def test_an_unreadable_label_of_a_field_is_top(odd: JSON) -> None:
 
 @pytest.mark.guarantee("G03")
 def test_a_field_is_not_better_than_what_vouches_for_it() -> None:
-    secret = field(label=label("public", "secret"), when=[])
+    secret = field(type="name", label=label("public", "secret"), when=[])
     assert secret == Field(
         ArgumentType.TEXT, parse_label(label("public", "secret"))
     )  # above the result's label

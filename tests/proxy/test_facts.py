@@ -18,7 +18,9 @@ from trionyx_proxy.facts import compute, prompt_facts
 KINDS = tuple(kind.value for kind in ArgumentType)
 
 
-def entry_for(arguments: dict[str, str], roots: list[str] | None = None) -> ToolEntry:
+def entry_for(
+    arguments: dict[str, str], roots: list[str] | None = None, more: dict[str, Any] | None = None
+) -> ToolEntry:
     described: Any = {
         "catalog": {
             "servers": {
@@ -29,7 +31,8 @@ def entry_for(arguments: dict[str, str], roots: list[str] | None = None) -> Tool
                             "args": {
                                 pattern: {"role": "target", "type": kind}
                                 for pattern, kind in arguments.items()
-                            },
+                            }
+                            | (more or {}),
                             "result": TOP.to_json(),
                             "clearance": TOP.to_json(),
                         }
@@ -367,6 +370,53 @@ def test_a_value_of_another_type_is_invalid(kind: str, good: list[JSON], bad: li
 def test_an_argument_that_the_catalog_does_not_describe_is_invalid(arguments: JSON, arg: str) -> None:
     facts = compute(arguments, ANY)
     assert {"arg": arg, "type": "uncatalogued"} in facts["invalid"]  # type: ignore[operator]  # a list, as JSON
+
+
+IN_REPOSITORY: Any = {
+    "/repo": {"role": "target", "type": "path"},
+    "/files/*": {"role": "target", "type": "path", "base": "/repo"},
+}
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.parametrize(
+    ("repo", "name", "path"),
+    [
+        ("/w/r", "a.txt", "/w/r/a.txt"),
+        ("/w/r", "docs/./b", "/w/r/docs/b"),
+        ("/w/r", ".", "/w/r"),
+        ("/w/r", "../other/a", "/w/other/a"),
+        ("/w/r", "/w/x", "/w/x"),
+        ("/w/r", "../../etc/passwd", "/etc/passwd"),
+        ("/w/r", "-A", None),
+        ("/w/r", "--force", None),
+        ("/w/r", ":(top)a", None),
+        ("/w/r", ":!a", None),
+        ("/w/r", "~/a", None),
+        ("/w/r", "C:/a", None),
+        ("/w/r", "a\\b", None),
+        ("/w/r", "%2e%2e/x", None),
+        ("/w/r", "", None),
+        ("/w/r", 1, None),
+        ("/w/r", None, ""),
+        (None, "a", None),
+        (7, "a", None),
+    ],
+)
+def test_a_relative_path_lies_below_its_base(repo: JSON, name: JSON, path: str | None) -> None:
+    entry = entry_for({}, ["/w"], IN_REPOSITORY)
+    facts: Any = compute({"repo": repo, "files": [name]}, entry)
+    listed = [fact["path"] for fact in facts["paths"] if fact["arg"] == "/files/0"]
+    refused = [fact["type"] for fact in facts["invalid"] if fact["arg"] == "/files/0"]
+    assert (listed, refused) == ([path] if path else [], ["path"] if path is None else [])
+    for fact in facts["paths"]:
+        assert fact["inside"] == fact["path"].startswith("/w")
+
+
+@pytest.mark.parametrize("odd", [None, "", "repo", "/list/*", 1, ["/repo"]])
+def test_an_argument_with_an_odd_base_is_not_described(odd: JSON) -> None:
+    entry = entry_for({}, ["/w"], {"/x": {"role": "target", "type": "path", "base": odd}})
+    assert entry.arguments == {}
 
 
 def test_lists_are_read_element_by_element() -> None:

@@ -83,9 +83,11 @@ def _read_arguments(value: JSON) -> dict[Shape, Argument]:
         argument = _object(described)
         role, kind = _ROLES.get(_text(argument.get("role"))), TYPES.get(_text(argument.get("type")))
         shape = read_shape(pattern)
+        base = read_shape(argument["base"]) if "base" in argument else None
         # An odd description describes nothing: the argument stays uncatalogued, and calls that use it are denied.
-        if shape and role is not None and kind is not None:
-            arguments[shape] = Argument(role, kind)
+        if not shape or role is None or kind is None or ("base" in argument and (not base or None in base)):
+            continue
+        arguments[shape] = Argument(role, kind, base)
     return arguments
 
 

@@ -12,10 +12,15 @@ from trionyx_proxy.core.label import BOTTOM, Label
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One described argument."""
+    """One described argument.
+
+    Args:
+        base: of a path: the argument whose path a relative one lies below; None where it must be absolute.
+    """
 
     role: Role
     type: ArgumentType
+    base: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _DATE = re.compile(
     r"([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?)?"
 )
 _AMOUNT = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ID = re.compile(r"\S(.{0,254}\S)?")
 
 Path = tuple[str | int, ...]
@@ -52,7 +53,7 @@ def compute(arguments: JSON, entry: ToolEntry) -> dict[str, JSON]:
         if argument is None:
             facts.refuse(path, UNCATALOGUED)
         else:
-            facts.add(path, argument.type, value)
+            facts.add(path, argument.type, _based(arguments, argument.base, value))
     return {
         "invalid": facts.invalid,
         "origins": [],
@@ -73,6 +74,20 @@ def leaves(value: JSON, path: Path, shape: Shape, entry: ToolEntry) -> Iterator[
             yield from leaves(element, (*path, position), (*shape, None), entry)
     elif not (isinstance(value, dict) and not value and not shape):  # a call without arguments
         yield path, shape, value
+
+
+def _based(arguments: JSON, base: Shape | None, value: JSON) -> JSON:
+    """Return a relative path below the path of another argument; None, which is no path, where there is none."""
+    if base is None or not isinstance(value, str) or value.startswith("/"):
+        return value
+    above = arguments
+    for name in base:
+        above = above.get(name) if name is not None and isinstance(above, dict) else None
+    # What a name means only at its beginning is looked for before it stands behind another: an option, a pattern
+    # of git, a home directory, a drive.
+    if not isinstance(above, str) or not value or value[0] in "-:~" or _SCHEME.match(value):
+        return None
+    return f"{above}/{value}"
 
 
 class _Facts:
