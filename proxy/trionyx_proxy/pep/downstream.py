@@ -70,7 +70,7 @@ class Downstream:
         self._max_in_flight = max_in_flight
         self._refused: set[str | int] = set()
         self._rejections = 0
-        self._closing: anyio.CancelScope | None = None
+        self._hang_up: Callable[[], None] = _nothing
         self._server: Server[Any] = Server(
             "trionyx-proxy",
             version=version("trionyx-proxy"),
@@ -126,10 +126,10 @@ class Downstream:
             source, sink, limits=limits, on_malformed=on_malformed, on_error=on_error
         ) as pipes:
             outgoing.append(pipes.outgoing.clone())
-            with anyio.CancelScope() as self._closing:
-                await self._server.run(
-                    pipes.incoming, pipes.outgoing, self._server.create_initialization_options()
-                )
+            self._hang_up = pipes.hang_up
+            await self._server.run(
+                pipes.incoming, pipes.outgoing, self._server.create_initialization_options()
+            )
 
     async def _gate(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Let through what is on the list; refuse and record everything else."""
@@ -200,8 +200,8 @@ class Downstream:
         self, code: RejectionCode, subject: str, received: bytes, detail: str, call: CallId | None = None
     ) -> Rejection:
         self._rejections += 1
-        if self._rejections >= MAX_REJECTIONS and self._closing is not None:
-            self._closing.cancel()
+        if self._rejections >= MAX_REJECTIONS:
+            self._hang_up()  # not more: messages read before this one may still have to be recorded
         digest = hashlib.sha256(received).hexdigest()
         return Rejection(call or self._mint(), code, subject, detail, digest, len(received), _now_ms())
 
@@ -209,6 +209,10 @@ class Downstream:
 async def _unreachable(ctx: object, params: object) -> Any:
     # Registered so that the SDK advertises tools; the gate answers both methods before it.
     raise MCPError(code=mcp_types.INTERNAL_ERROR, message="not served here")
+
+
+def _nothing() -> None:
+    """Stand in for what is known once the connection is up."""
 
 
 def _first_reason(ending: Result | Refusal) -> str:

@@ -194,10 +194,18 @@ async def lines(source: ByteSource, max_bytes: int) -> AsyncIterator[tuple[bytes
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """The two message streams of a connection, in the shape the SDK's dispatcher takes."""
+    """The two message streams of a connection, in the shape the SDK's dispatcher takes.
+
+    Args:
+        incoming: ends when the source does, or after `hang_up`.
+        outgoing: what is written.
+        hang_up: read nothing further; what was read before is still handed on.
+
+    """
 
     incoming: MemoryObjectReceiveStream[SessionMessage | Exception]
     outgoing: MemoryObjectSendStream[SessionMessage]
+    hang_up: Callable[[], None]
 
 
 class _Unanswered:
@@ -247,21 +255,26 @@ async def connect(
     to_peer, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     to_us, from_peer = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     unanswered = _Unanswered()
+    reading = anyio.CancelScope()
 
     async def read() -> None:
         async with to_us:
-            async for line, whole in lines(source, limits.max_bytes):
-                message = decode(line, limits) if whole else Malformed(line, "too_large", None)
-                if isinstance(message, Malformed):
-                    instead = await on_malformed(message)
-                    if instead is None:
-                        continue
-                    message = instead
-                await unanswered.admit(message)
-                try:
-                    await to_us.send(SessionMessage(message))
-                except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    return
+            with reading:
+                await hand_on()
+
+    async def hand_on() -> None:
+        async for line, whole in lines(source, limits.max_bytes):
+            message = decode(line, limits) if whole else Malformed(line, "too_large", None)
+            if isinstance(message, Malformed):
+                instead = await on_malformed(message)
+                if instead is None:
+                    continue
+                message = instead
+            await unanswered.admit(message)
+            try:
+                await to_us.send(SessionMessage(message))
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return
 
     async def write() -> None:
         async with from_us:
@@ -280,7 +293,7 @@ async def connect(
         tasks.start_soon(read)
         tasks.start_soon(write)
         try:
-            yield Wire(from_peer, to_peer)
+            yield Wire(from_peer, to_peer, reading.cancel)
         finally:
             tasks.cancel_scope.cancel()
             for stream in (to_peer, from_peer, to_us, from_us):
