@@ -201,6 +201,9 @@ def test_a_signal_withdraws_the_call_and_ends_cleanly(
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("ignored", [False, True], ids=["alone", "in the background of a script"])
 def test_a_signal_during_the_start_ends_it_too(command: Command, sent: signal.Signals, ignored: bool) -> None:
+    (
+        command.desk.directory / "unready"
+    ).touch()  # so that the start lasts until the signal, however late it comes
     with ScriptedModel(play([])) as model, command.start(model, ignored=ignored) as process:
         assert process.stdout is not None
         seen = [process.stdout.readline()]
@@ -215,7 +218,7 @@ def test_a_signal_during_the_start_ends_it_too(command: Command, sent: signal.Si
 
 
 def test_a_signal_ends_a_mint_that_never_ends(command: Command) -> None:
-    (command.desk.directory / "never").touch()
+    (command.desk.directory / "stuck").touch()
     told = command.desk.directory / "mint.json"
     os.mkfifo(told)
     with (

@@ -25,16 +25,21 @@ def main() -> int:
     if command == "mint":
         told = {"arguments": sys.argv[2:], "prompt": sys.stdin.read()}
         (directory / "mint.json").write_text(json.dumps(told))
-        if (directory / "never").exists():
-            while True:
-                signal.pause()
+        if (directory / "stuck").exists():
+            wait_for_a_signal()
         print(json.dumps({"run": RUN, "token": "t", "env": {"TRIONYX_RUN_TOKEN": "t"}, "expires": 0}))
         return 0
     if (directory / "broken").exists():
         print("upstreams.mail.command: no such program", file=sys.stderr)
         return 2
+    if (directory / "unready").exists():
+        wait_for_a_signal()
     serve(directory)
     return 0
+
+
+def wait_for_a_signal() -> None:
+    signal.pause()
 
 
 def serve(directory: Path) -> None:
