@@ -5,7 +5,7 @@ Source: MCP 2026-07-28, server/tools, `CallToolResult`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,8 @@ class ResultDocument:
         self,
         original: Mapping[str, Any],
         value: JSON,
-        besides: tuple[str, ...],
-        blocks: tuple[dict[str, Any], ...],
+        besides: Sequence[str],
+        blocks: Sequence[dict[str, Any]],
     ) -> dict[str, Any]:
         """Return a result that says this instead: one text block, the same structured content, other blocks.
 

@@ -1,14 +1,15 @@
 """Recognising what a run wrote when it comes back: by runs of words, in other spellings, in pieces.
 
-A written text is cut into shingles of three words; any of them in a result is a sign. A shorter text is looked for as
-a whole. Three words that carry no meaning of their own are no sign, unless the text has nothing else. Memory is
-bounded; at the bound everything is a sign. Source: Broder 1997 (shingles).
+A written text is cut into shingles: runs of three words, or of more until two of them say something. Any of them in a
+result is a sign. A shorter text is looked for as a whole, and so is each identifier in a longer one. Memory is bounded;
+at the bound everything is a sign. Source: Broder 1997 (shingles).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import accumulate
 from operator import add
 
@@ -23,17 +24,87 @@ from trionyx_proxy.provenance.encodings import (
 from trionyx_proxy.provenance.mentions import STOP_WORDS
 
 SHORT_CHARS = 128
-"""Leaves up to this length are also compared as wholes that may be put together from several written texts."""
+"""Leaves up to this length are also looked at as pieces of one text, and as put together from several."""
 
 MIN_PIECE = 5
 """Letters and digits of a written text that is recognised when it is cut up in the middle of a word."""
 
+_STRIDE = 3
+"""Of a reversed or rotated text every third shingle is kept: it is recognised from five words on, not from three."""
+
+_MAX_SHINGLE = 10
+"""Words of a shingle at most, whatever they say."""
+
+_KEY_CHARS = 4
 _COMPOUND = re.compile(r"[^\s<>\"'`,;()\[\]{}|]+")
 _MARKED = re.compile(r"[@./:_#\\-]|[0-9]{5}")
 
 
+class Shown:
+    """The trusted leaves of one result, as far as they must be looked at; each view of them is made once.
+
+    Args:
+        texts: the leaves, in document order.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self._joined = "\n".join(texts)
+
+    @cached_property
+    def decoded(self) -> list[str]:
+        """What the texts decode to, taken together."""
+        return decoded(self._joined)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words of the texts, then of what they decode to."""
+        words = tokens(self._joined)
+        for piece in self.decoded:
+            words += tokens(piece)
+        return words
+
+    @cached_property
+    def pairs(self) -> list[str]:
+        """Each word with the next one."""
+        return list(map(add, self.words, self.words[1:]))
+
+    @cached_property
+    def owned(self) -> tuple[list[int], list[str]]:
+        """The words of the texts, with the positions of the texts that they are of."""
+        owners: list[int] = []
+        owned: list[str] = []
+        for position, text in enumerate(self.texts):
+            words = tokens(text)
+            owned += words
+            owners += [position] * len(words)
+        return owners, owned
+
+    @cached_property
+    def runs(self) -> list[str]:
+        """The letters and digits of each short text, nothing for long ones."""
+        return [squeezed(text) if len(text) <= SHORT_CHARS else "" for text in self.texts]
+
+    @cached_property
+    def stream(self) -> str:
+        """The runs, without anything between them."""
+        return "".join(self.runs)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Where each run begins in the stream, and where the last one ends."""
+        return [0, *accumulate(map(len, self.runs))]
+
+    @cached_property
+    def openings(self) -> list[set[str]]:
+        """With which one to four characters the stream goes on where a run begins."""
+        stream = self.stream
+        longest = {stream[start : start + _KEY_CHARS] for start in self.starts[:-1]}
+        return [{opening[:length] for opening in longest} for length in range(1, _KEY_CHARS + 1)]
+
+
 class Echo:
-    """What was written, as far as it must be recognised.
+    """What was written, as far as it must be recognised. Keys are words written without a space between them.
 
     Args:
         max_shingles: kept at most; beyond that, `is_full`.
@@ -43,9 +114,11 @@ class Echo:
         self._max = max_shingles
         self._seen: set[int] = set()
         self._singles: set[str] = set()
-        self._openers: set[str] = set()
         self._pairs: set[str] = set()
-        self._triples: set[str] = set()
+        # Runs of three words; where they are no sign by themselves, with the longer runs that are.
+        self._triples: dict[str, set[str]] = {}
+        # What two neighbouring words must be for any pair or triple to be there.
+        self._openers: set[str] = set()
         self._wholes: set[str] = set()
         self._pieces: dict[str, set[str]] = {}
         self._count = 0
@@ -73,85 +146,81 @@ class Echo:
             return
         self._seen.add(hash(text))
         self._count += 1
-        forms = [text, *decoded(text)]
-        for form in forms:
-            runs = _without_vouched(form, is_vouched)
-            for run in runs:
-                self._remember(run, stride=1)
-            for run in runs:
+        for form in (text, *decoded(text)):
+            for run in _without_vouched(form, is_vouched):
+                self._remember(run, 1)
                 for other in transformed(run):
-                    self._remember(other, stride=3)
+                    self._remember(other, _STRIDE)
         if self._count > self._max:
             self.is_full = True
 
-    def signs(self, texts: Sequence[str]) -> set[int]:
-        """Return the positions of the texts in which something written shows, alone or together with neighbours.
-
-        Args:
-            texts: the leaves of one result, in document order.
-        """
+    def signs(self, shown: Shown) -> set[int]:
+        """Return the positions of the texts in which something written shows, alone or together with neighbours."""
+        texts = shown.texts
         if self.is_full:
             return set(range(len(texts)))
         if not self._count or not texts:
             return set()
-        joined = "\n".join(texts)
-        found = self._short_signs(texts)
-        words = tokens(joined)
-        extra = decoded(joined) if _may_be_encoded(joined) else []
-        for piece in extra:
-            words += tokens(piece)
-        if self._singles.isdisjoint(words) and self._openers.isdisjoint(map(add, words, words[1:])):
+        found = self._whole_signs(shown)
+        if self._singles.isdisjoint(shown.words) and self._openers.isdisjoint(shown.pairs):
             return found
-        owned = [(position, word) for position, text in enumerate(texts) for word in tokens(text)]
-        found |= self._located([position for position, _ in owned], [word for _, word in owned])
-        if extra:
+        owners, owned = shown.owned
+        found |= self._located(owners, owned)
+        if shown.decoded:
             for position, text in enumerate(texts):
                 for piece in decoded(text):
-                    words = tokens(piece)
-                    found |= self._located([position] * len(words), words)
-            pieces = [tokens(piece) for piece in extra]
-            if any(self._located([0] * len(words), words) for words in pieces) and not found:
+                    found |= self._located([position], tokens(piece))
+            if not found and any(self._located([0], tokens(piece)) for piece in shown.decoded):
                 # It shows only in what the leaves decode to together.
                 return set(range(len(texts)))
         return found
 
     def _located(self, owners: Sequence[int], words: Sequence[str]) -> set[int]:
+        """Return the owners of the words that are signs; one owner owns all of them."""
+        if len(owners) == 1:
+            owners = [owners[0]] * len(words)
         found: set[int] = set()
+        last = len(words) - 1
         for start, word in enumerate(words):
             if word in self._singles:
                 found.add(owners[start])
-            if start + 1 == len(words):
+            if start == last:
                 break
             pair = word + words[start + 1]
+            if pair not in self._openers:
+                continue
             if pair in self._pairs:
                 found.update(owners[start : start + 2])
-            if pair in self._openers and start + 2 < len(words) and pair + words[start + 2] in self._triples:
-                found.update(owners[start : start + 3])
+            if start + 1 < last and (longer := self._triples.get(pair + words[start + 2])) is not None:
+                length = _length_of(longer, words[start : start + _MAX_SHINGLE])
+                found.update(owners[start : start + length])
         return found
 
-    def _short_signs(self, texts: Sequence[str]) -> set[int]:
+    def _whole_signs(self, shown: Shown) -> set[int]:
         """Find texts cut up across neighbours, and short leaves that are put together from written ones."""
-        found = {
-            position
-            for position, text in enumerate(texts)
-            if self._wholes and plain(text).strip() in self._wholes
-        }
+        found: set[int] = set()
+        texts = shown.texts
+        if self._wholes:
+            found = {position for position, text in enumerate(texts) if plain(text).strip() in self._wholes}
         if not self._pieces:
             return found
-        runs = [squeezed(text) if len(text) <= SHORT_CHARS else "" for text in texts]
-        stream = "".join(runs)
-        starts = [0, *accumulate(map(len, runs))]
-        pieces = self._pieces
+        # Most leaves begin with nothing that was written, and then there is nothing to put together.
+        if all(self._pieces.keys().isdisjoint(keys) for keys in shown.openings):
+            return found
+        runs, starts, stream = shown.runs, shown.starts, shown.stream
         for position, run in enumerate(runs):
             if not run:
                 continue
             start = starts[position]
-            for piece in pieces.get(run[:4] if len(run) >= 4 else stream[start : start + 4], ()):
+            for piece in self._pieces.get(stream[start : start + _KEY_CHARS], ()):
+                end = start + len(piece)
                 if len(piece) >= MIN_PIECE and stream.startswith(piece, start):
                     last = position
-                    while starts[last + 1] < start + len(piece):
+                    while starts[last + 1] < end:
                         last += 1
-                    found.update(range(position, last + 1))
+                    # It must end where a word ends: `report` is not written in `reporting`.
+                    if end - starts[last] in accumulate(map(len, tokens(texts[last]))):
+                        found.update(range(position, last + 1))
             if self._is_put_together(run):
                 found.add(position)
         return found
@@ -159,58 +228,55 @@ class Echo:
     def _is_put_together(self, run: str) -> bool:
         reached = {0}
         for start in range(len(run)):
-            if start not in reached:
-                if start > max(reached):
-                    return False
-                continue
-            for length in (1, 2, 3, 4):
-                if start + length <= len(run):
+            if start in reached:
+                for length in range(1, _KEY_CHARS + 1):
                     for piece in self._pieces.get(run[start : start + length], ()):
-                        if (length == 4 or len(piece) == length) and run.startswith(piece, start):
+                        if run.startswith(piece, start):
                             reached.add(start + len(piece))
         return len(run) in reached
 
     def _remember(self, text: str, stride: int) -> None:
         words = tokens(text)
-        if not words:
-            whole = plain(text).strip()
-            if whole:
-                self._wholes.add(whole)
-                self._count += 1
-            return
         if len(words) < 3:
-            self._keep_short(words)
+            self._keep_short(words, text)
             return
         if len(text) <= SHORT_CHARS:
             self._keep_piece("".join(words))
-        telling = {word for word in set(words) if len(word) > 1 and word not in STOP_WORDS}
-        parts: set[int] = set()
         if stride == 1 or len(text) <= MAX_ENCODED_CHARS:
-            parts = self._keep_compounds(text)
-        kept = 0
+            self._keep_identifiers(text)
+        telling = [len(word) > 1 and word not in STOP_WORDS for word in words]
         last = len(words) - 3
         for start in range(last + 1):
-            one, two, three = words[start : start + 3]
-            weight = (one in telling) + (two in telling) + (three in telling)
-            if weight >= 2 and (start % stride == 0 or start == last):
-                self._keep_triple(one, two, three)
-                kept += 1
-        if not kept or (stride == 1 and parts):
-            for start in range(last + 1):
-                if not kept or start in parts:
-                    self._keep_triple(*words[start : start + 3])
+            if start % stride and start != last:
+                continue
+            length = 3
+            while (
+                sum(telling[start : start + length]) < 2
+                and start + length < len(words)
+                and length < _MAX_SHINGLE
+            ):
+                length += 1
+            # What says nothing up to the end of the text is a sign only as the whole text.
+            if start == 0 or sum(telling[start : start + length]) >= 2:
+                self._keep_shingle(words[start : start + length])
 
-    def _keep_triple(self, one: str, two: str, three: str) -> None:
-        triple = one + two + three
-        if triple not in self._triples:
-            self._openers.add(one + two)
-            self._triples.add(triple)
+    def _keep_shingle(self, words: list[str]) -> None:
+        opener = words[0] + words[1]
+        triple = opener + words[2]
+        self._openers.add(opener)
+        longer = self._triples.get(triple)
+        if len(words) == 3:
+            self._triples[triple] = _ENOUGH
+            self._count += longer is not _ENOUGH
+        elif longer is not _ENOUGH:
+            self._triples.setdefault(triple, set()).add("".join(words))
             self._count += 1
 
-    def _keep_short(self, words: list[str]) -> None:
-        whole = "".join(words)
-        if whole in self._singles and (len(words) == 1 or whole in self._pairs):
+    def _keep_short(self, words: list[str], text: str) -> None:
+        if not words:
+            self._wholes.add(plain(text).strip())
             return
+        whole = "".join(words)
         self._singles.add(whole)
         if len(words) == 2 or len(whole) >= MIN_PIECE:
             self._pairs.add(whole)
@@ -220,46 +286,53 @@ class Echo:
 
     def _keep_piece(self, whole: str) -> None:
         if len(whole) <= SHORT_CHARS:
-            self._pieces.setdefault(whole[:4], set()).add(whole)
+            self._pieces.setdefault(whole[:_KEY_CHARS], set()).add(whole)
 
-    def _keep_compounds(self, text: str) -> set[int]:
-        """Remember each identifier in a longer text by itself; returns nothing but the places of longer ones."""
-        for match in _COMPOUND.finditer(text):
+    def _keep_identifiers(self, text: str) -> None:
+        """Remember each identifier in a longer text by itself."""
+        for match in _COMPOUND.finditer(text) if _MARKED.search(text) is not None else ():
             word = match[0].strip(".:-_#/\\")
-            if _MARKED.search(word):
-                parts = tokens(word)
-                if len(parts) < 3:
-                    if parts and (len(parts) == 2 or len(parts[0]) >= MIN_PIECE):
-                        self._keep_short(parts)
-                else:
-                    for start in range(len(parts) - 2):
-                        self._keep_triple(*parts[start : start + 3])
-                    if len(word) <= SHORT_CHARS:
-                        self._singles.add("".join(parts))
-                        self._keep_piece("".join(parts))
-                        self._count += 1
-        return set()
+            if _MARKED.search(word) is None:
+                continue
+            parts = tokens(word)
+            if len(parts) < 3:
+                if len(parts) == 2 or (parts and len(parts[0]) >= MIN_PIECE):
+                    self._keep_short(parts, word)
+                continue
+            for start in range(len(parts) - 2):
+                self._keep_shingle(parts[start : start + 3])
+            if len(word) <= SHORT_CHARS:
+                whole = "".join(parts)
+                self._singles.add(whole)
+                self._keep_piece(whole)
+
+
+_ENOUGH: set[str] = set()
+"""In the place of longer runs: the three words are a sign by themselves."""
+
+
+def _length_of(longer: set[str], words: Sequence[str]) -> int:
+    """Return how many of these words are a shingle, of which the first three are the beginning; 0 for none."""
+    if longer is _ENOUGH:
+        return 3
+    run = words[0] + words[1] + words[2]
+    for length in range(4, len(words) + 1):
+        run += words[length - 1]
+        if run in longer:
+            return length
+    return 0
 
 
 def _without_vouched(text: str, is_vouched: Callable[[str], bool]) -> list[str]:
     """Cut a text at the identifiers that somebody trusted vouches for; a lone identifier stays."""
+    if _MARKED.search(text) is None:
+        return [text]
     runs: list[str] = []
     start = 0
     for match in _COMPOUND.finditer(text):
         word = match[0].rstrip(".:!?")
-        if _MARKED.search(word) and len(word) < len(text.strip()) and is_vouched(word):
+        if _MARKED.search(word) is not None and len(word) < len(text.strip()) and is_vouched(word):
             runs.append(text[start : match.start()])
             start = match.start() + len(word)
     runs.append(text[start:])
     return [run for run in runs if run.strip()]
-
-
-def _may_be_encoded(text: str) -> bool:
-    if "%" in text or "&" in text or "\\" in text or "=" in text:
-        return True
-    return max(map(len, text.split()), default=0) >= 12
-
-
-def each_new(echo: Echo, texts: Iterable[str]) -> list[str]:
-    """Return the texts that were not added before."""
-    return [text for text in texts if not echo.knows(text)]

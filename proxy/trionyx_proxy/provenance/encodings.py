@@ -1,4 +1,4 @@
-"""Other spellings of a text: what it decodes to, and what it may have been turned into.
+"""Other spellings of a text: its words, what it decodes to, and what it may have been turned into.
 
 Used to recognise a text that comes back; a spelling too many only withholds trust.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import html
 import quopri
 import re
@@ -27,22 +26,24 @@ MIN_ENCODED_CHARS = 12
 MAX_ENCODED_CHARS = 64
 """Texts up to this length are also looked for in encoded form."""
 
-_RUN = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_LOWER = {chr(code): chr(code + 32) for code in range(65, 91)}
+_MARKS = [chr(code) for code in range(128) if not chr(code).isalnum()]
+_SPLIT = str.maketrans(dict.fromkeys(_MARKS, " ") | _LOWER)
+_SQUEEZED = str.maketrans(dict.fromkeys(_MARKS, None) | _LOWER)
+_ROTATED = str.maketrans(
+    {chr(first + code): chr(first + (code + 13) % 26) for first in (65, 97) for code in range(26)}
+)
+# Scripts that are written without spaces: each character is a word.
+_DENSE = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    r"\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_DENSE}]|[^\W_{_DENSE}]+")
+_RUN = re.compile(r"(?=[a-z+/_-]*[A-Z0-9])[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _JSON_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbf\"'/\\])")
 _PLAIN_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-_SQUEEZED = str.maketrans(
-    {chr(code): None for code in range(128) if not chr(code).isalnum()}
-    | {chr(code): chr(code + 32) for code in range(65, 91)}
-)
-_SPLIT = str.maketrans(
-    {chr(code): " " for code in range(128) if not chr(code).isalnum()}
-    | {chr(code): chr(code + 32) for code in range(65, 91)}
-)
-# Scripts that are written without spaces: each character is a word.
-_WORD = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[^\W_]+?(?=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[\W_]|\Z)"
-)
+_IGNORED = frozenset({"Mn", "Cf", "Me"})
 
 
 def tokens(text: str) -> list[str]:
@@ -59,10 +60,18 @@ def squeezed(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return a text without case, accents, width and invisible characters; not for comparing identifiers."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(
-        character for character in decomposed if unicodedata.category(character) not in ("Mn", "Cf", "Me")
-    )
+    return "".join(character for character in decomposed if unicodedata.category(character) not in _IGNORED)
+
+
+def may_be_encoded(text: str) -> bool:
+    """Tell cheaply whether `decoded` could find anything."""
+    if "%" in text or "&" in text or "\\" in text or "=" in text:
+        return True
+    runs = [run for run in text.split() if len(run) >= MIN_ENCODED_CHARS]
+    return any(_RUN.search(run) is not None for run in runs)
 
 
 def decoded(text: str) -> list[str]:
@@ -70,6 +79,8 @@ def decoded(text: str) -> list[str]:
 
     At most `MAX_DECODED` pieces, to the depth of `MAX_ROUNDS`.
     """
+    if not may_be_encoded(text):
+        return []
     found: list[str] = []
     known = {text}
     waiting = [text]
@@ -88,13 +99,15 @@ def decoded(text: str) -> list[str]:
 def transformed(text: str) -> Iterator[str]:
     """Yield what a text may come back as where decoding does not help: reversed, rot13, and short ones encoded."""
     yield text[::-1]
-    rotated = codecs.encode(text, "rot13")
-    yield rotated
+    yield text.translate(_ROTATED)
     if len(text) <= MAX_ENCODED_CHARS:
-        for form in dict.fromkeys((text, text.lower(), text.upper(), text.strip())):
+        lowered = text.lower()
+        for form in (text,) if lowered == text else (text, lowered):
             data = form.encode("utf-8", "surrogatepass")
-            yield base64.b64encode(data).decode()
-            yield base64.urlsafe_b64encode(data).decode()
+            encoded = base64.b64encode(data).decode()
+            yield encoded
+            if "+" in encoded or "/" in encoded:
+                yield encoded.translate({43: "-", 47: "_"})
             yield data.hex()
 
 
@@ -127,18 +140,14 @@ def _bytes_of(run: str) -> Iterator[str]:
     if _HEX.fullmatch(run):
         candidates.append(bytes.fromhex(run))
     # A cut-off run still decodes up to its last whole group of four.
-    for altchars in (b"+/", b"-_"):
-        whole = bare[: len(bare) - (1 if len(bare) % 4 == 1 else 0)]
-        try:
-            candidates.append(base64.b64decode(whole + "=" * (-len(whole) % 4), altchars, validate=True))
-        except (binascii.Error, ValueError):
-            continue
+    whole = bare[: len(bare) - 1] if len(bare) % 4 == 1 else bare
+    standard = whole.translate({45: "+", 95: "/"})
+    try:
+        candidates.append(base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True))
+    except binascii.Error:
+        pass
     for data in candidates:
         text = data.decode("utf-8", "ignore")
-        # Words are sometimes base64 of noise.
-        if (
-            len(text) >= 3
-            and sum(map(str.isprintable, text)) * 10 >= len(text) * 9
-            and len(text.encode()) * 10 >= len(data) * 9
-        ):
+        # Words and numbers are sometimes base64 of noise.
+        if len(text) >= 3 and 10 * sum(map(str.isprintable, text)) >= 9 * len(text) >= 8 * len(data) // 4:
             yield text

@@ -10,8 +10,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from trionyx_proxy.arguments import JSON, canonical
 from trionyx_proxy.catalog import ArgumentType
@@ -22,6 +21,7 @@ TOKEN: Final = re.compile("\u27e6trx:(h[a-z2-7]{16})(?::([^\u27e6\u27e7:]{0,96})
 
 _ID = re.compile(r"h[a-z2-7]{16}")
 _ENTROPY_BYTES = 10  # 80 bits: nobody tries 2^79 calls
+_DRAWN = 32  # handles drawn at once; a system call for each would cost more than the rest
 
 MAX_PLACE_CHARS = 96
 
@@ -30,8 +30,7 @@ MAX_BYTES = 32 << 20
 """Hidden content kept for one run. At either bound the oldest is forgotten: its handle then names nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hidden:
+class Hidden(NamedTuple):
     """Something that the agent was not shown.
 
     Args:
@@ -52,8 +51,9 @@ class Hidden:
     def size(self) -> int:
         """Bytes of the content."""
         content = self.content
-        data = content.encode("utf-8", "replace") if isinstance(content, str) else canonical(content)
-        return len(data)
+        if isinstance(content, str):
+            return len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
+        return len(canonical(content))
 
     @property
     def token(self) -> str:
@@ -83,13 +83,20 @@ class Handles:
         self._max_handles = max_handles
         self._max_bytes = max_bytes
         self._entropy = entropy
+        self._unused: list[str] = []
 
     def __len__(self) -> int:
         return len(self._hidden)
 
     def mint(self) -> str:
         """Return a new handle: `h` and 16 characters of base32, 80 unpredictable bits."""
-        return "h" + base64.b32encode(self._entropy(_ENTROPY_BYTES)).decode().lower()
+        if not self._unused:
+            drawn = self._entropy(_ENTROPY_BYTES * _DRAWN)
+            self._unused = [
+                "h" + base64.b32encode(drawn[start : start + _ENTROPY_BYTES]).decode().lower()
+                for start in range(0, len(drawn), _ENTROPY_BYTES)
+            ]
+        return self._unused.pop()
 
     def put(self, hidden: Hidden) -> None:
         """Keep a hidden text under its handle."""

@@ -8,72 +8,41 @@ is learnt, and later results are public.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance import mentions, times
-from trionyx_proxy.provenance.echo import Echo, each_new
+from trionyx_proxy.provenance.echo import Echo, Shown
+from trionyx_proxy.provenance.origin import (
+    FROM_PROMPT,
+    MAX_SOURCES,
+    NOWHERE,
+    PROMPT,
+    Entry,
+    Leaf,
+    Origin,
+    Source,
+    best,
+    public,
+    ranked,
+    together,
+)
 from trionyx_proxy.provenance.values import Scalar, normal, origin_of_url, readings
 from trionyx_proxy.provenance.words import PromptReader, PromptWords
 
-MAX_SOURCES: Final = 4
 MAX_TITLE_TERMS: Final = 64
 """Words of a title that are looked up; a longer one has no origin."""
 
+MAX_WHOLE_CHARS: Final = 160
+"""Length of a trusted text that vouches for itself as a whole; longer ones vouch for what they mention."""
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Who vouches for a value.
+MAX_PHRASE_CHARS: Final = 1_024
+"""Length of a name or text that is looked for in the prompt as it stands."""
 
-    Args:
-        kind: `prompt`, `result`, `handle` (an extracted value), `endorsement`.
-        call: id of the call whose result it was, or of the act.
-        tool: that was called.
-        pointer: place in the result document.
-    """
-
-    kind: Literal["prompt", "result", "handle", "endorsement"]
-    call: str = ""
-    tool: str = ""
-    pointer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What a value's origin is worth.
-
-    Args:
-        label: of the best source; integrity PUBLIC where there is none.
-        sources: the best first, at most `MAX_SOURCES`; () where nobody trusted vouches for the whole value.
-    """
-
-    label: Label
-    sources: tuple[Source, ...] = ()
-
-
-NOWHERE: Final = Origin(Label(Integrity.PUBLIC))
-"""The origin of a value that nobody trusted vouches for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One value of a result.
-
-    Args:
-        pointer: its place in the result document, safe to print.
-        value: as in the result.
-        kind: how it is read.
-        label: its own.
-        scope: what an id of this kind names, see `id_scope`; empty for other kinds.
-    """
-
-    pointer: str
-    value: Scalar
-    kind: ArgumentType
-    label: Label
-    scope: str = ""
+_JOINED_TEXTS = 8
+_JOINED_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +51,7 @@ class IndexLimits:
 
     Args:
         values: normal values and words of trusted results, each of them once.
-        bytes: characters of trusted texts that are kept to be read later.
+        bytes: characters of trusted texts that are kept to be read when asked.
         shingles: of written texts.
     """
 
@@ -91,22 +60,16 @@ class IndexLimits:
     shingles: int = 262_144
 
 
-_PROMPT: Final = Source("prompt")
-_Entry = tuple[Label, Source]
-
-# Kinds that mean the same sort of thing: a title may be a text in one place and a name in another.
+# Kinds that mean the same sort of thing: a short name may be one of a list of choices in another place.
 _KIN: Final = {ArgumentType.NAME: "name", ArgumentType.ENUM: "name", ArgumentType.TEXT: "text"}
 _IN_TEXT: Final = frozenset({"email", "url", "host", "iban", "phone", "path", "date", "time", "origin"})
-
-
-def id_scope(section: str, thing: str = "") -> str:
-    """Return the scope of an id: ids of two servers, or of two kinds of things, are not the same.
-
-    Args:
-        section: of the catalog.
-        thing: what the id names, such as `file`; empty if the catalog does not say.
-    """
-    return f"{section}/{mentions.thing(thing)}" if thing else section
+_IDENTIFIERS: Final = (
+    ArgumentType.EMAIL,
+    ArgumentType.URL,
+    ArgumentType.IBAN,
+    ArgumentType.PATH,
+    ArgumentType.ID,
+)
 
 
 class Index:
@@ -121,9 +84,12 @@ class Index:
     def __init__(self, words: PromptWords, key: bytes, *, limits: IndexLimits = IndexLimits()) -> None:
         self._prompt = PromptReader(words, key)
         self._limits = limits
-        self._values: dict[str, tuple[_Entry, ...]] = {}
-        self._endorsed: dict[tuple[ArgumentType, str, Role], tuple[_Entry, ...]] = {}
-        self._texts: list[tuple[str, Label, Source, bool]] = []
+        self._values: dict[str, tuple[Entry, ...]] = {}
+        self._words: dict[str, Entry] = {}
+        self._least_word = Integrity.USER  # rank of the least trusted word
+        self._endorsed: dict[tuple[ArgumentType, str, Role], tuple[Entry, ...]] = {}
+        self._scopes: dict[str, None] = {}
+        self._texts: list[tuple[str, Entry, bool]] = []
         self._text_bytes = 0
         self._read_up_to: dict[str, int] = {}
         self._echo = Echo(limits.shingles)
@@ -135,7 +101,7 @@ class Index:
         return self._is_full or self._echo.is_full
 
     def origin(self, value: Scalar, kind: ArgumentType, role: Role, scope: str | None = None) -> Origin:
-        """Return who vouches for a whole value.
+        """Return who vouches for a whole value; where the user does, nobody else is asked.
 
         Args:
             value: one argument, or one element of a list.
@@ -144,26 +110,31 @@ class Index:
             scope: of an id, see `id_scope`; None takes ids of any scope for the same, which is more than is safe
                 where several kinds of things are numbered.
         """
+        if role is Role.CONTENT and isinstance(value, str) and len(value) > MAX_PHRASE_CHARS:
+            return NOWHERE
         read = normal(kind, value)
         if read is None or kind is ArgumentType.HANDLE:
             return NOWHERE
-        entries = list(self._endorsed.get((kind, read, role), ()))
+        endorsed = self._endorsed.get((kind, read, role), ()) if self._endorsed else ()
         if kind is ArgumentType.DATE:
-            whole = self._date(read)
+            found = self._date(read)
+        elif self._is_in_prompt(kind, read, value, scope):
+            found = FROM_PROMPT
+        elif endorsed and endorsed[0][0].integrity is Integrity.USER:
+            found = NOWHERE
         else:
-            if self._in_prompt(kind, read, value, scope):
-                entries.append((BOTTOM, _PROMPT))
-            whole = _best(entries)
-            if whole.label.integrity is not Integrity.USER:
-                entries.extend(self._in_results(kind, read, scope))
-                whole = _best(entries)
-        if kind is ArgumentType.DATE:
-            whole = (
-                _best([*entries, *((whole.label, source) for source in whole.sources)]) if entries else whole
-            )
-        if not whole.sources and role is Role.TITLE and isinstance(value, str):
+            found = best(self._in_results(kind, read, scope))
+        if endorsed:
+            found = best([*((found.label, source) for source in found.sources), *endorsed])
+        if not found.sources and role is Role.TITLE and isinstance(value, str):
             return self._title(value)
-        return whole
+        return found
+
+    def close(self) -> None:
+        """Trust nothing more, as at a bound: what the run saw or wrote is not known in full."""
+        self._values.clear()
+        self._texts.clear()
+        self._is_full = True
 
     def same_origin(self, url: str) -> Origin:
         """Return who vouches for a URL with the same scheme, host and port; the rest may be anybody's choice."""
@@ -172,8 +143,8 @@ class Index:
         if origin is None:
             return NOWHERE
         if self._prompt.names("origin", origin):
-            return Origin(BOTTOM, (_PROMPT,))
-        return _best(self._found("origin", origin))
+            return FROM_PROMPT
+        return best(self._found("origin", origin))
 
     def endorse(self, kind: ArgumentType, value: Scalar, role: Role, source: Source) -> None:
         """Let a value pass for one role. A person's act counts as the user's word, an extract as the organisation's.
@@ -186,54 +157,51 @@ class Index:
         label = BOTTOM if source.kind == "endorsement" else Label(Integrity.ORG)
         key = (kind, read, role)
         entries = self._endorsed.get(key, ())
-        if (label, source) not in entries and (entries or len(self._endorsed) < self._limits.values):
-            self._endorsed[key] = _ranked((*entries, (label, source)))
+        if entries or len(self._endorsed) < self._limits.values:
+            self._endorsed[key] = ranked((*entries, (label, source)))
 
     def revoke(self, kind: ArgumentType, value: Scalar, role: Role, source: Source | None = None) -> None:
-        """Take back an endorsement, or all of a value for a role; other origins of the value stay."""
+        """Take back one endorsement, or all of a value for a role; other origins of the value stay."""
         read = normal(kind, value)
         if read is None:
             return
-        kept = tuple(
-            entry
-            for entry in self._endorsed.pop((kind, read, role), ())
-            if source is not None and entry[1] != source
-        )
+        entries = self._endorsed.pop((kind, read, role), ())
+        kept = tuple(entry for entry in entries if source is not None and entry[1] != source)
         if kept:
             self._endorsed[kind, read, role] = kept
 
     def wrote(self, values: Iterable[str]) -> None:
         """Remember texts without a trusted origin that a call sends out: they come back no better."""
-        texts = list(values)
-        for text in texts:
-            self._echo.add(text, self._vouches_for)
-        if 1 < len(texts) <= 8 and sum(map(len, texts)) <= 256:
-            self._echo.add("".join(texts), self._vouches_for)
+        self._remember(self._echo, list(values))
 
     def relabel(self, leaves: Sequence[Leaf], sent: Iterable[str] = ()) -> tuple[Leaf, ...]:
         """Return the leaves of one result, those public in which something shows that the run wrote.
 
         Args:
             leaves: in document order.
-            sent: untrusted texts of this very call.
+            sent: untrusted texts of this very call; of no effect if `wrote` has them already.
         """
         if self.is_saturated:
-            return tuple(map(_public, leaves))
-        trusted = [position for position, leaf in enumerate(leaves) if _is_trusted(leaf.label)]
-        texts = [str(leaves[position].value) for position in trusted]
-        signs = self._echo.signs(texts)
-        new = each_new(self._echo, sent)
+            return tuple(leaf._replace(label=public(leaf.label)) for leaf in leaves)
+        new = [text for text in sent if not self._echo.knows(text)]
+        if not new and not self._echo:
+            return tuple(leaves)
+        trusted = [
+            position for position, leaf in enumerate(leaves) if leaf.label.integrity is not Integrity.PUBLIC
+        ]
+        shown = Shown([str(leaves[position].value) for position in trusted])
+        signs = self._echo.signs(shown)
         if new:
             here = Echo(self._limits.shingles)
-            for text in new:
-                here.add(text, self._vouches_for)
-            if len(new) <= 8 and sum(map(len, new)) <= 256:
-                here.add("".join(new), self._vouches_for)
-            signs |= here.signs(texts)
+            self._remember(here, new)
+            signs |= here.signs(shown)
         if not signs:
             return tuple(leaves)
-        touched = {trusted[sign] for sign in signs}
-        return tuple(_public(leaf) if position in touched else leaf for position, leaf in enumerate(leaves))
+        labelled = list(leaves)
+        for sign in signs:
+            leaf = leaves[trusted[sign]]
+            labelled[trusted[sign]] = leaf._replace(label=public(leaf.label))
+        return tuple(labelled)
 
     def add(self, call: str, tool: str, leaves: Iterable[Leaf]) -> None:
         """Learn what the trusted leaves of a result vouch for; public ones are passed over.
@@ -244,56 +212,76 @@ class Index:
             leaves: as `relabel` returned them.
         """
         for leaf in leaves:
-            if not _is_trusted(leaf.label) or self._is_full:
+            pointer, value, kind, label, scope, read = leaf
+            if label.integrity is Integrity.PUBLIC:
                 continue
-            kind, value = leaf.kind, leaf.value
-            read = normal(kind, value)
-            if read is None:
-                continue
-            entry = leaf.label, Source("result", call, tool, leaf.pointer)
-            for name in _names(kind, read, leaf.scope):
-                self._keep(name, entry)
-            if isinstance(value, str):
-                self._keep_text(value, entry, kind is ArgumentType.TEXT)
-
-    def _keep(self, name: str, entry: _Entry) -> None:
-        known = self._values.get(name)
-        if known is None:
-            if len(self._values) >= self._limits.values:
-                self._is_full = True
+            if self._is_full:
                 return
-            self._values[name] = (entry,)
+            entry = (label, Source("result", call, tool, pointer))
+            if kind is ArgumentType.TEXT and isinstance(value, str):
+                self._keep_text(value, entry, True)
+                if len(value) > MAX_WHOLE_CHARS:
+                    continue
+            known = read or normal(kind, value)
+            if known is None:
+                continue
+            if kind is ArgumentType.ID:
+                self._scopes[scope] = None
+                self._keep(f"id:{scope}\0{known}", entry)
+            elif kind is ArgumentType.NAME or kind is ArgumentType.ENUM:
+                self._keep(f"name\0{known}", entry)
+                self._keep_text(str(value), entry, False)
+            elif kind is ArgumentType.URL or kind is ArgumentType.DATE:
+                for name in _names(kind, known):
+                    self._keep(name, entry)
+            else:
+                self._keep(f"{kind}\0{known}", entry)
+
+    def _remember(self, echo: Echo, texts: list[str]) -> None:
+        for text in texts:
+            echo.add(text, self._is_vouched)
+        # A server may put together again what came in parts.
+        if 1 < len(texts) <= _JOINED_TEXTS and sum(map(len, texts)) <= _JOINED_CHARS:
+            echo.add("".join(texts), self._is_vouched)
+
+    def _keep(self, name: str, entry: Entry) -> None:
+        known = self._values.setdefault(name, (entry,))
+        if known[0] is entry:
+            if len(self._values) + len(self._words) > self._limits.values:
+                del self._values[name]
+                self._is_full = True
         elif len(known) < MAX_SOURCES or known[-1][0].integrity > entry[0].integrity:
-            self._values[name] = _ranked((*known, entry))
+            self._values[name] = ranked((*known, entry))
 
-    def _keep_text(self, text: str, entry: _Entry, is_prose: bool) -> None:
-        if self._text_bytes + len(text) > self._limits.bytes:
-            self._is_full = True
-            return
+    def _keep_text(self, text: str, entry: Entry, is_prose: bool) -> None:
         self._text_bytes += len(text)
-        self._texts.append((text, *entry, is_prose))
+        if self._text_bytes > self._limits.bytes:
+            self._is_full = True
+        else:
+            self._texts.append((text, entry, is_prose))
 
-    def _in_prompt(self, kind: ArgumentType, read: str, value: Scalar, scope: str | None) -> bool:
+    def _is_in_prompt(self, kind: ArgumentType, read: str, value: Scalar, scope: str | None) -> bool:
         if kind in _KIN:
-            return len(read) <= 1024 and self._prompt.has_phrase(str(value))
-        if kind is ArgumentType.ID and read.isdigit():
-            _, _, thing = (scope or "").partition("/")
-            if thing:
-                return self._prompt.names(f"id:{thing}", read) or self._prompt.names("id:*", read)
+            return len(read) <= MAX_PHRASE_CHARS and self._prompt.has_phrase(str(value))
         if kind is ArgumentType.BOOLEAN:
             return False
+        if kind is ArgumentType.ID and read.isdigit():
+            names = (scope or "").partition("/")[2]
+            if names:
+                return self._prompt.names(f"id:{names}", read) or self._prompt.names("id:*", read)
         return self._prompt.names(kind.value, read)
 
-    def _in_results(self, kind: ArgumentType, read: str, scope: str | None) -> tuple[_Entry, ...]:
+    def _in_results(self, kind: ArgumentType, read: str, scope: str | None) -> tuple[Entry, ...]:
         if kind is ArgumentType.BOOLEAN:
-            return ()
+            return ()  # either value is found everywhere
         if kind is ArgumentType.TEXT:
-            return _ranked((*self._found("text", read), *self._found("name", read)))
-        if kind is ArgumentType.ID and scope is not None:
-            return self._found(f"id:{scope.partition('/')[0]}", read)
+            return ranked((*self._found("text", read), *self._found("name", read)))
+        if kind is ArgumentType.ID:
+            scopes = self._scopes if scope is None else (scope,)
+            return ranked(entry for one in scopes for entry in self._found(f"id:{one}", read))
         return self._found(_KIN.get(kind, kind.value), read)
 
-    def _found(self, kind: str, read: str) -> tuple[_Entry, ...]:
+    def _found(self, kind: str, read: str) -> tuple[Entry, ...]:
         if kind in _IN_TEXT:
             self._read_texts(kind)
         return self._values.get(f"{kind}\0{read}", ())
@@ -301,112 +289,93 @@ class Index:
     def _read_texts(self, kind: str) -> None:
         """Take the values of a kind out of the trusted texts that were not yet read for it."""
         start = self._read_up_to.get(kind, 0)
+        if start == len(self._texts):
+            return
         self._read_up_to[kind] = len(self._texts)
-        for text, label, source, is_prose in self._texts[start:]:
-            if kind == "word":
-                for word in mentions.cover_terms(text)[0]:
-                    self._keep(f"word\0{word}", (label, source))
-            elif is_prose:
+        for text, entry, is_prose in self._texts[start:]:
+            if is_prose and mentions.may_mention(kind, text):
                 for found, read in mentions.mentioned_values(kind, text):
                     if found == kind:
-                        self._keep(f"{found}\0{read}", (label, source))
+                        self._keep(f"{found}\0{read}", entry)
+
+    def _read_words(self) -> None:
+        """Take the words out of the trusted texts that were not yet read for them."""
+        start = self._read_up_to.get("word", 0)
+        if start == len(self._texts):
+            return
+        self._read_up_to["word"] = len(self._texts)
+        together: dict[tuple[int, str], tuple[Entry, list[str]]] = {}
+        for text, entry, _ in self._texts[start:]:
+            together.setdefault((id(entry[0]), entry[1].call), (entry, []))[1].append(text)
+        for (label, source), texts in together.values():
+            rank = label.integrity
+            words = set(mentions.given_terms("\n".join(texts)))
+            entry = (label, source._replace(pointer=""))
+            # Most words are known, and then as trusted: what is new is found without looking at each.
+            for word in words.difference(self._words):
+                self._words[word] = entry
+            if rank < self._least_word:
+                for word in words:
+                    if self._words[word][0].integrity > rank:
+                        self._words[word] = entry
+            self._least_word = max(self._least_word, rank)
+        if len(self._values) + len(self._words) > self._limits.values:
+            self._is_full = True
 
     def _date(self, read: str) -> Origin:
         day, time, zone = times.parts(read)
-        entries: list[_Entry] = [(BOTTOM, _PROMPT)] if self._prompt.names("date", read) else []
-        if not entries:
-            entries.extend(self._found("date", read))
-        whole = _best(entries)
-        if whole.sources:
+        if self._prompt.names("date", read):
+            return FROM_PROMPT
+        in_prompt = any(self._prompt.names("date", name) for name in (day, "-" + day[4:]))
+        # The hour in another zone is another hour, and nobody names a zone by itself.
+        is_plain = not time or zone in ("", "z")
+        if in_prompt and is_plain and (time in ("", "00:00") or self._prompt.names("time", time)):
+            return FROM_PROMPT
+        whole = best(self._found("date", read))
+        if whole.sources or not is_plain:
             return whole
-        found = self._day(day)
-        if not time or not found.sources:
-            return found
-        # The hour in another zone is another hour, and nobody named the zone by itself.
-        if zone not in ("", "z"):
-            return NOWHERE
-        if time == "00:00":
-            return found
-        if self._prompt.names("time", time):
-            return _joined(found, Origin(BOTTOM, (_PROMPT,)))
-        return _joined(found, _best(self._found("time", time)))
-
-    def _day(self, day: str) -> Origin:
-        for name in (day, "-" + day[4:]):
-            if self._prompt.names("date", name):
-                return Origin(BOTTOM, (_PROMPT,))
-        return _best(self._found("date", day))
+        date = FROM_PROMPT if in_prompt else best(self._found("date", day))
+        if time in ("", "00:00"):
+            return date
+        hour = FROM_PROMPT if self._prompt.names("time", time) else best(self._found("time", time))
+        return together(date, hour)
 
     def _title(self, text: str) -> Origin:
-        _, needs = mentions.cover_terms(text)
+        needs = mentions.cover_terms(text)[1]
         if not needs or len(needs) > MAX_TITLE_TERMS:
             return NOWHERE
-        covered = Origin(BOTTOM, ())
-        unread = [word for word in sorted(needs) if not self._prompt.names("word", word)]
-        if len(unread) < len(needs):
-            covered = Origin(BOTTOM, (_PROMPT,))
-        if unread:
-            self._read_texts("word")
-        for word in unread:
-            found = _best(self._values.get(f"word\0{word}", ()))
-            if not found.sources:
+        entries: list[Entry] = []
+        for word in sorted(needs):
+            if self._prompt.names("word", word):
+                entries.append((BOTTOM, PROMPT))
+                continue
+            self._read_words()
+            entry = self._words.get(word)
+            if entry is None:
                 return NOWHERE
-            covered = _joined(covered, found) if covered.sources else found
-        return covered
+            entries.append(entry)
+        label = BOTTOM
+        for entry in entries:
+            label = label.join(entry[0])
+        return Origin(label, tuple(dict.fromkeys(source for _, source in ranked(entries))))
 
-    def _vouches_for(self, word: str) -> bool:
-        for kind in (
-            ArgumentType.EMAIL,
-            ArgumentType.URL,
-            ArgumentType.IBAN,
-            ArgumentType.PATH,
-            ArgumentType.ID,
-        ):
+    def _is_vouched(self, word: str) -> bool:
+        for kind in _IDENTIFIERS:
             read = normal(kind, word)
             if read is not None and (
-                self._prompt.names(kind.value, read) or f"{kind.value}\0{read}" in self._values
+                self._prompt.names(kind.value, read) or bool(self._in_results(kind, read, None))
             ):
                 return True
         return False
 
 
-def _names(kind: ArgumentType, read: str, scope: str) -> Iterable[str]:
-    if kind is ArgumentType.ID:
-        return (f"id\0{read}", f"id:{scope}\0{read}")
+def _names(kind: ArgumentType, read: str) -> Iterable[str]:
+    """Return under which names a web address or a date is kept."""
     if kind is ArgumentType.URL:
-        names = [f"url\0{reading}" for reading in readings(read)]
+        origins = (origin_of_url(reading) for reading in readings(read))
         return [
-            *names,
-            *(f"origin\0{origin}" for reading in readings(read) if (origin := origin_of_url(reading))),
+            *(f"url\0{reading}" for reading in readings(read)),
+            *(f"origin\0{origin}" for origin in origins if origin),
         ]
-    if kind is ArgumentType.DATE:
-        day, time, _ = times.parts(read)
-        return (f"date\0{read}", f"date\0{day}", f"time\0{time}") if time else (f"date\0{read}",)
-    return (f"{_KIN.get(kind, kind.value)}\0{read}",)
-
-
-def _is_trusted(label: Label) -> bool:
-    return label.integrity is not Integrity.PUBLIC
-
-
-def _public(leaf: Leaf) -> Leaf:
-    return replace(leaf, label=replace(leaf.label, integrity=Integrity.PUBLIC))
-
-
-def _ranked(entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
-    # Stable: among equally trusted ones, the first stays first.
-    return tuple(sorted(dict.fromkeys(entries), key=lambda entry: entry[0].integrity)[:MAX_SOURCES])
-
-
-def _best(entries: Iterable[_Entry]) -> Origin:
-    ranked = _ranked(entries)
-    return Origin(ranked[0][0], tuple(dict.fromkeys(source for _, source in ranked))) if ranked else NOWHERE
-
-
-def _joined(one: Origin, other: Origin) -> Origin:
-    """Return the origin of a value of which two parts have these origins."""
-    if not one.sources or not other.sources:
-        return NOWHERE
-    return Origin(
-        one.label.join(other.label), tuple(dict.fromkeys((*one.sources, *other.sources)))[:MAX_SOURCES]
-    )
+    day, time, _ = times.parts(read)
+    return (f"date\0{read}", f"date\0{day}", f"time\0{time}") if time else (f"date\0{read}",)

@@ -7,7 +7,7 @@ never as a part of a longer one. A number in prose is an amount, and an id only 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from trionyx_proxy.catalog import ArgumentType
@@ -72,11 +72,17 @@ _WORD_AND_NUMBERS = re.compile(
 _QUOTED = re.compile(
     r"\"([^\"\n]{1,256})\"|'([^'\n]{1,256})'(?!\w)|`([^`\n]{1,256})`|\u201c([^\u201d\n]{1,256})\u201d|\u2018([^\u2019\n]{1,256})\u2019"
 )
+_DIGIT = re.compile("[0-9]")
 _RAW = re.compile(r"[^\s<>\"`|\u2018-\u201f\u00ab\u00bb;]+")
-_LEADING = "([{*'#~_-,.:"
+_LEADING = "([{*'#~_-,.:\""
 _TRAILING = ".,;:!?)]}*'_~-"
 _TERM = re.compile(r"[^\W_]+")
 _LINKISH = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?:[/:?#].*)?")
+_DOTTED = re.compile(r"\w\.\w")
+_SPACED = str.maketrans(
+    {chr(code): " " for code in range(128) if not chr(code).isalnum()}
+    | {chr(code): chr(code + 32) for code in range(65, 91)}
+)
 _SEPARATED = re.compile(r"[,;:!?()\[\]{}\"\u201c\u201d\u00ab\u00bb<>|\n\u2013\u2014\u2026]+")
 
 
@@ -91,9 +97,31 @@ def named_values(text: str) -> set[Mention]:
     found.update(_dates(lowered))
     found.update(("time", time) for time in times.implied_times(lowered))
     found.update(_typed(ArgumentType.PHONE, _without(shown, taken)))
+    rest = _without(lowered, taken)
+    numbered = list(_numbered(rest))
+    for _, thing_named, number in numbered:
+        found |= {(f"id:{thing_named}", number), ("id", number)}
+    # The digits of an id, an account or a telephone number are no amounts.
+    taken += [span for span, _, _ in numbered]
+    taken += [match.span() for match in _IBAN.finditer(shown) if any(_accounts(match[0]))]
+    taken += [match.span() for match in _PHONE.finditer(_without(shown, taken)) if match[0][0] in "+0("]
     found.update(_amounts(_without(shown, taken)))
-    found.update(_ids(shown, _without(lowered, taken)))
+    found.update(_ids(shown))
     return found if len(found) <= MAX_MENTIONS else set(sorted(found)[:MAX_MENTIONS])
+
+
+def may_mention(kind: str, text: str) -> bool:
+    """Tell cheaply whether a text could mention a value of a kind; most texts mention none."""
+    match kind:
+        case "email":
+            return "@" in text
+        case "url" | "host" | "origin":
+            return "." in text
+        case "path":
+            return "/" in text or "." in text
+        case "time":
+            return _DIGIT.search(text) is not None or "noon" in text or "mid" in text
+    return _DIGIT.search(text) is not None
 
 
 def mentioned_values(kind: str, text: str) -> set[Mention]:
@@ -113,6 +141,24 @@ def mentioned_values(kind: str, text: str) -> set[Mention]:
 
 
 @lru_cache(maxsize=256)
+def in_order(kind: ArgumentType, text: str) -> list[str]:
+    """Return the values of one kind that a text mentions, each once, in the order in which they stand there.
+
+    Args:
+        kind: EMAIL, URL, IBAN, PHONE, DATE, AMOUNT or INTEGER; of any other kind there are none.
+        text: anybody's.
+    """
+    shown = visible(text)
+    match kind:
+        case ArgumentType.DATE:
+            found = list(_dates(shown.lower()))
+        case ArgumentType.AMOUNT | ArgumentType.INTEGER:
+            found = list(_amounts(_without(shown, _taken(shown.lower()))))
+        case _:
+            found = list(_typed(kind, shown))
+    return list(dict.fromkeys(value for name, value in found[:MAX_MENTIONS] if name == kind.value))
+
+
 def sequence(text: str) -> tuple[str, ...]:
     """Return the words of a text in order, with `BREAK` where a sentence is interrupted.
 
@@ -132,23 +178,31 @@ def sequence(text: str) -> tuple[str, ...]:
 def cover_terms(text: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the words of a text as a source and as a claim: `(gives, needs)`.
 
-    Whatever looks like an address, link or file name is needed whole; it gives its parts only if it is no address.
-    Stop words are in neither.
+    Whatever looks like an address, link or file name is given and needed whole. Stop words are in neither.
     """
     gives: set[str] = set()
     needs: set[str] = set()
     for raw in fold(text).split():
-        word = raw.lstrip(_LEADING + '([{"').rstrip(_TRAILING + '"')
+        word = raw.lstrip(_LEADING).rstrip(_TRAILING + '"')
         terms = {term for term in _TERM.findall(word) if term not in STOP_WORDS}
-        if "@" in word or "://" in word or _LINKISH.fullmatch(word):
+        if _is_linkish(word):
             gives.add(word)
             needs.add(word)
-            if not ("@" in word or "/" in word):
-                gives |= terms
         else:
             gives |= terms
             needs |= terms
     return frozenset(gives), frozenset(needs)
+
+
+def given_terms(text: str) -> Iterable[str]:
+    """Return the words that a text gives as a source, as `cover_terms` does; quick where it has no links."""
+    if not text.isascii() or "@" in text or "/" in text or _DOTTED.search(text) is not None:
+        return cover_terms(text)[0]
+    return text.translate(_SPACED).split()
+
+
+def _is_linkish(word: str) -> bool:
+    return "@" in word or "://" in word or _LINKISH.fullmatch(word) is not None
 
 
 def _append_words(words: list[str], raw: str) -> None:
@@ -264,15 +318,16 @@ def _amounts(text: str) -> Iterator[Mention]:
                 yield "integer", number
 
 
-def _ids(shown: str, lowered: str) -> Iterator[Mention]:
+def _numbered(lowered: str) -> Iterator[tuple[tuple[int, int], str, str]]:
+    """Yield the numbers that a word before them makes ids: the span of both, what they number, and each number."""
     for match in _WORD_AND_NUMBERS.finditer(lowered):
-        thing = match[1]
-        named = _thing(thing)
-        if named is None:
-            continue
-        for number in re.findall(r"[0-9]+", match[2]):
-            yield f"id:{named}", number
-            yield "id", number
+        named = _thing(match[1])
+        if named is not None:
+            for number in re.findall(r"[0-9]+", match[2]):
+                yield match.span(), named, number
+
+
+def _ids(shown: str) -> Iterator[Mention]:
     for word in _raw_words(shown):
         if len(word) > 256 or word.lower() in STOP_WORDS:
             continue

@@ -7,15 +7,16 @@ public text. Nothing here decides whether text is hidden; that is the policy's o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from trionyx_proxy.arguments import JSON, canonical
-from trionyx_proxy.catalog import ArgumentType, Field, Shape, ToolEntry
+from trionyx_proxy.catalog import ArgumentType, Field, ToolEntry
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
-from trionyx_proxy.provenance.document import read_document
+from trionyx_proxy.provenance.document import ResultDocument, read_document
 from trionyx_proxy.provenance.handles import Hidden
-from trionyx_proxy.provenance.index import Leaf, id_scope
+from trionyx_proxy.provenance.origin import Leaf, id_scope, public
+from trionyx_proxy.provenance.plan import Plan, plan_of
 from trionyx_proxy.provenance.values import Scalar, conforms, normal
 
 __all__ = ["MAX_LEAVES", "Hidden", "Reading", "read_result"]
@@ -23,7 +24,11 @@ __all__ = ["MAX_LEAVES", "Hidden", "Reading", "read_result"]
 MAX_LEAVES = 20_000
 """A document with more is one public text."""
 
-Place = tuple[str | int, ...]
+Place = tuple[int, str | int]
+"""The container that a value or member name lies in, by identity, and where in it."""
+
+_BESIDE = -1
+_TEXT = ArgumentType.TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,137 +71,195 @@ def read_result(
     document = read_document(result)
     is_public = taint or result.get("isError", False) is not False
     walk = _Walk(entry, is_public)
-    walk.visit(document.value, (), (), "")
-    for position, text in enumerate(document.besides):
-        walk.leaf(text, ("\0besides", position), (), f"/content/{position}", None)
     value = document.value
+    walk.visit(value, plan_of(entry), "", (0, 0), None)
     if len(walk.leaves) > MAX_LEAVES:
         value = canonical(value).decode()
         walk = _Walk(entry, True)
-        walk.visit(value, (), (), "")
+        walk.visit(value, None, "", (0, 0), None)
+    for position, text in enumerate(document.besides):
+        walk.leaf(text, None, f"/content/{position}", (_BESIDE, position), None)
     leaves = _relabelled(walk, relabel)
-    shown: set[tuple[Label, bool]] = set()
-    hidden: list[Hidden] = []
-    tokens: dict[Place, str] = {}
-
-    def show(label: Label, kind: ArgumentType, content: Any, pointer: str, is_plain: bool) -> str | None:
-        """Count a value into the label, and return the token that takes its place, if any."""
-        if is_plain:
-            shown.add((label, False))
-            return None
-        if not hide or label.integrity is not Integrity.PUBLIC:
-            shown.add((label, True))
-            return None
-        shown.add((label, False))
-        hidden.append(Hidden(mint(), pointer, kind, label, content))
-        return hidden[-1].token
-
+    delivery = _Delivery(hide, mint)
     for leaf, place in zip(leaves, walk.places, strict=True):
-        token = show(leaf.label, leaf.kind, leaf.value, leaf.pointer, conforms(leaf.kind, leaf.value))
-        if token is not None:
-            tokens[place] = token
-    names: dict[Place, str] = {}
+        delivery.take(leaf, place)
     for name, place, pointer in walk.names:
-        token = show(walk.name_label, ArgumentType.NAME, name, pointer, conforms(ArgumentType.NAME, name))
-        if token is not None:
-            names[place] = token
-    blocks: list[dict[str, Any]] = []
-    for position, block in enumerate(document.blocks):
-        token = show(walk.label_of(None, None), ArgumentType.TEXT, block, f"/content/{position}", False)
-        blocks.append(block if token is None else {"type": "text", "text": token})
-    delivered = dict(result)
-    if hidden:
-        besides = tuple(
-            tokens.get(("\0besides", position), text) for position, text in enumerate(document.besides)
-        )
-        delivered = document.result(result, _rewritten(value, (), tokens, names), besides, tuple(blocks))
-    return Reading(delivered, _join(shown), leaves, tuple(hidden))
+        delivery.take(Leaf(pointer, name, ArgumentType.NAME, public(entry.result)), place, delivery.names)
+    blocks = [
+        delivery.block(block, f"/content/{position}", walk.result_label)
+        for position, block in enumerate(document.blocks)
+    ]
+    delivered = delivery.result(result, document, value, blocks) if delivery.hidden else dict(result)
+    return Reading(delivered, delivery.label(), leaves, tuple(delivery.hidden))
 
 
 class _Walk:
     """Collects the leaves of a document with the labels that the catalog gives them."""
 
     def __init__(self, entry: ToolEntry, is_public: bool) -> None:
-        self._entry = entry
+        self.result_label = public(entry.result) if is_public else entry.result
         self._is_public = is_public
-        self._fields: dict[Shape, Field | None] = {}
-        self._known_names: dict[Shape, frozenset[str]] = {}
         self._scope = id_scope(entry.catalog)
+        self._held: dict[tuple[int, Any], bool] = {}
         self.leaves: list[Leaf] = []
         self.places: list[Place] = []
         self.vouching: list[tuple[int, Place]] = []
         self.names: list[tuple[str, Place, str]] = []
-        self.name_label = replace(entry.result, integrity=Integrity.PUBLIC)
 
     def visit(
-        self, value: JSON, place: Place, shape: Shape, pointer: str, parent: dict[str, JSON] | None = None
+        self, value: JSON, plan: Plan | None, pointer: str, place: Place, parent: dict[str, JSON] | None
     ) -> None:
         """Visit a value and all in it, in document order."""
         if isinstance(value, dict):
-            known = self._names_at(shape)
+            here = id(value)
+            names = {} if plan is None else plan.names
+            rest = None if plan is None else plan.any
             for name, member in value.items():
-                if name in known:
-                    step = name
-                else:
-                    step = "*"
-                    if known or not _is_key(name):
-                        self.names.append((name, (*place, name), f"{pointer}/*"))
-                self.visit(member, (*place, name), (*shape, name), f"{pointer}/{step}", value)
+                below = names.get(name)
+                step = name
+                if below is None:
+                    step, below = "*", rest
+                    if rest is not None or not _is_key(name):
+                        self.names.append((name, (here, name), f"{pointer}/*"))
+                # Saves a call for each leaf.
+                visit = self.leaf if isinstance(member, str) else self.visit
+                visit(member, below, f"{pointer}/{step}", (here, name), value)  # type: ignore[arg-type]
         elif isinstance(value, list):
+            here = id(value)
+            below = None if plan is None else plan.any
             for position, element in enumerate(value):
-                self.visit(element, (*place, position), (*shape, None), f"{pointer}/{position}")
+                self.visit(element, below, f"{pointer}/{position}", (here, position), None)
         elif value is not None:
-            self.leaf(value, place, shape, pointer, parent)
+            self.leaf(value, plan, pointer, place, parent)
 
     def leaf(
-        self, value: Scalar, place: Place, shape: Shape, pointer: str, parent: dict[str, JSON] | None
+        self, value: Scalar, plan: Plan | None, pointer: str, place: Place, parent: dict[str, JSON] | None
     ) -> None:
         """Add one leaf."""
         if len(self.leaves) > MAX_LEAVES:
             return
-        field = self._field(shape) if place[:1] != ("\0besides",) else None
-        kind = ArgumentType.TEXT if field is None else field.type
-        if kind is ArgumentType.TEXT and not isinstance(value, str):
-            kind = _natural(value)
-        label = self.label_of(field, parent, place)
-        if normal(kind, value) is None:
+        field = None if plan is None else plan.field
+        if plan is None or field is None:
+            kind, label = _TEXT, self.result_label
+        else:
+            kind, label = field.type, field.label
+            if field.cases and parent is not None:
+                label = self._judged(field, parent, place)
+            if self._is_public:
+                label = public(label)
+        read: str | None = ""
+        if isinstance(value, str):
+            if plan is not None and plan.read is not None:
+                read = plan.read(value)
+        else:
+            if kind is _TEXT:
+                kind = _natural(value)
+            read = normal(kind, value)
+        if read is None:
             # Whoever put it there did not keep to the field's meaning.
-            label = replace(label, integrity=Integrity.PUBLIC)
-            kind = ArgumentType.TEXT if isinstance(value, str) else _natural(value)
+            label = public(label)
+            kind = _TEXT if isinstance(value, str) else _natural(value)
+            read = ""
         scope = self._scope if kind is ArgumentType.ID else ""
-        self.leaves.append(Leaf(pointer, value, kind, label, scope))
+        self.leaves.append(Leaf(pointer, value, kind, label, scope, read))
         self.places.append(place)
 
-    def label_of(self, field: Field | None, parent: dict[str, JSON] | None, place: Place = ()) -> Label:
-        """Return the label of a leaf, and note which sibling it rests on."""
-        label = self._entry.result if field is None else field.label
-        if field is not None and parent is not None:
-            for case in field.cases:
-                if case.field in parent and case.members.holds(parent[case.field]):
-                    label = case.label
-                    self.vouching.append((len(self.leaves), (*place[:-1], case.field)))
-                    break
-        return replace(label, integrity=Integrity.PUBLIC) if self._is_public else label
+    def _judged(self, field: Field, parent: dict[str, JSON], place: Place) -> Label:
+        """Return the label that the first case that applies gives, and note the sibling that it rests on."""
+        for case in field.cases:
+            sibling = parent.get(case.field)
+            # Many fields of one object ask the same of the same sibling.
+            asked = (id(case.members), sibling if isinstance(sibling, str) else None)
+            held = self._held.get(asked)
+            if held is None:
+                held = self._held[asked] = case.members.holds(sibling)
+            if held:
+                self.vouching.append((len(self.leaves), (place[0], case.field)))
+                return case.label
+        return field.label
 
-    def _field(self, shape: Shape) -> Field | None:
-        if shape not in self._fields:
-            self._fields[shape] = self._entry.field(shape)
-        return self._fields[shape]
 
-    def _names_at(self, shape: Shape) -> frozenset[str]:
-        """Return the member names that the catalog spells out at a place."""
-        known = self._known_names.get(shape)
-        if known is None:
-            depth = len(shape)
-            known = frozenset(
-                step
-                for field in self._entry.fields
-                if len(field) > depth
-                and (step := field[depth]) is not None
-                and all(one is None or one == other for one, other in zip(field[:depth], shape, strict=True))
+class _Delivery:
+    """Decides for each value whether it is shown, and at which label the agent is afterwards."""
+
+    def __init__(self, hide: bool, mint: Callable[[], str]) -> None:
+        self._hide = hide
+        self._mint = mint
+        # By identity: labels are few and come from the catalog, and hashing one costs more than the rest.
+        self._shown: dict[int, Label] = {}
+        self._secret: dict[int, Label] = {}
+        self._short: dict[int, tuple[Label, list[Leaf]]] = {}
+        self._tokens: dict[Place, str] = {}
+        self.names: dict[Place, str] = {}
+        self.hidden: list[Hidden] = []
+
+    def take(self, leaf: Leaf, place: Place, into: dict[Place, str] | None = None) -> None:
+        """Count a value, or put a token into its place."""
+        label, kind = leaf.label, leaf.kind
+        if label.integrity is not Integrity.PUBLIC:
+            if kind is _TEXT:
+                self._shown[id(label)] = label
+            else:
+                self._short.setdefault(id(label), (label, []))[1].append(leaf)
+        elif conforms(kind, leaf.value):
+            self._secret[id(label)] = label
+        elif self._hide and isinstance(leaf.value, str):
+            (self._tokens if into is None else into)[place] = self._concealed(
+                leaf.pointer, kind, label, leaf.value
             )
-            self._known_names[shape] = known
-        return known
+        else:
+            self._shown[id(label)] = label
+
+    def block(self, block: dict[str, Any], pointer: str, label: Label) -> dict[str, Any]:
+        """Count a block that is no text, or return the token that takes its place."""
+        if self._hide and label.integrity is Integrity.PUBLIC:
+            return {"type": "text", "text": self._concealed(pointer, _TEXT, label, block)}
+        self._shown[id(label)] = label
+        return block
+
+    def result(
+        self, original: Mapping[str, Any], document: ResultDocument, value: JSON, blocks: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return the result with tokens in the places of what is hidden."""
+        besides = [
+            self._tokens.get((_BESIDE, position), text) for position, text in enumerate(document.besides)
+        ]
+        return document.result(original, self._rewritten(value, (0, 0)), besides, blocks)
+
+    def label(self) -> Label:
+        """Return the label of what the agent is shown."""
+        joined = BOTTOM
+        for label in self._shown.values():
+            joined = joined.join(label)
+        # Where text of that trust is shown anyway, it does not matter whether the short values are short.
+        for label, leaves in self._short.values():
+            if label.integrity > joined.integrity and not all(
+                conforms(leaf.kind, leaf.value) for leaf in leaves
+            ):
+                joined = joined.join(label)
+            self._secret[id(label)] = label
+        self._secret.update((id(hidden.label), hidden.label) for hidden in self.hidden)
+        for label in self._secret.values():
+            joined = joined.join(Label(Integrity.USER, label.level, label.readers, label.categories))
+        return joined
+
+    def _concealed(
+        self, pointer: str, kind: ArgumentType, label: Label, content: str | dict[str, Any]
+    ) -> str:
+        self.hidden.append(Hidden(self._mint(), pointer, kind, label, content))
+        return self.hidden[-1].token
+
+    def _rewritten(self, value: JSON, place: Place) -> JSON:
+        if isinstance(value, dict):
+            here = id(value)
+            return {
+                self.names.get((here, name), name): self._rewritten(member, (here, name))
+                for name, member in value.items()
+            }
+        if isinstance(value, list):
+            here = id(value)
+            return [self._rewritten(element, (here, position)) for position, element in enumerate(value)]
+        return self._tokens.get(place, value)
 
 
 def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]) -> tuple[Leaf, ...]:
@@ -204,45 +267,22 @@ def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]
     before = walk.leaves
     after = list(relabel(before))
     if len(after) != len(before):
-        after = [_public(leaf) for leaf in before]
+        after = [leaf._replace(label=public(leaf.label)) for leaf in before]
     # INVARIANT: the echo rule only takes trust away.
-    after = [
-        new if new is old or old.label.flows_to(new.label) else _public(old)
-        for old, new in zip(before, after, strict=True)
-    ]
+    for position, (old, new) in enumerate(zip(before, after, strict=True)):
+        if new is not old and not (old.label.flows_to(new.label) and new.value is old.value):
+            after[position] = old._replace(label=public(old.label))
     if walk.vouching:
         positions = {place: position for position, place in enumerate(walk.places)}
         for position, sibling in walk.vouching:
             speaker = positions.get(sibling)
-            if speaker is None or after[speaker].label.integrity > after[position].label.integrity:
-                integrity = Integrity.PUBLIC if speaker is None else after[speaker].label.integrity
-                leaf = after[position]
-                after[position] = replace(leaf, label=replace(leaf.label, integrity=integrity))
+            leaf = after[position]
+            integrity = Integrity.PUBLIC if speaker is None else after[speaker].label.integrity
+            if integrity > leaf.label.integrity:
+                label = leaf.label
+                lowered = Label(integrity, label.level, label.readers, label.categories)
+                after[position] = leaf._replace(label=lowered)
     return tuple(after)
-
-
-def _rewritten(value: JSON, place: Place, tokens: Mapping[Place, str], names: Mapping[Place, str]) -> JSON:
-    if isinstance(value, dict):
-        return {
-            names.get((*place, name), name): _rewritten(member, (*place, name), tokens, names)
-            for name, member in value.items()
-        }
-    if isinstance(value, list):
-        return [
-            _rewritten(element, (*place, position), tokens, names) for position, element in enumerate(value)
-        ]
-    return tokens.get(place, value)
-
-
-def _join(shown: set[tuple[Label, bool]]) -> Label:
-    joined = BOTTOM
-    for label, counts in shown:
-        joined = joined.join(label if counts else replace(label, integrity=Integrity.USER))
-    return joined
-
-
-def _public(leaf: Leaf) -> Leaf:
-    return replace(leaf, label=replace(leaf.label, integrity=Integrity.PUBLIC))
 
 
 def _natural(value: Scalar) -> ArgumentType:
@@ -253,9 +293,4 @@ def _natural(value: Scalar) -> ArgumentType:
 
 def _is_key(name: str) -> bool:
     """Whether a member name looks like a programmer's, not like a text."""
-    return (
-        len(name) <= 40
-        and name.isascii()
-        and name.replace("_", "a").replace("-", "a").isalnum()
-        and name.count("_") + name.count("-") <= 4
-    )
+    return len(name) <= 40 and name.isascii() and name.replace("_", "").isalnum() and name.count("_") <= 4

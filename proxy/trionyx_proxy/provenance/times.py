@@ -64,6 +64,10 @@ _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[t ]([0-2][0-9]:[0-5][0-9])(?::([0-5][0-9](?:\.[0-9]{1,9})?))?(z|[+-][0-2][0-9]:?[0-5][0-9])?)?"
 )
+# Days that every month has need no calendar.
+_COMMON = re.compile(
+    r"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])(?:[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
+)
 _PARTIAL = re.compile(r"--[0-9]{2}-[0-9]{2}")
 
 Span = tuple[int, int]
@@ -74,6 +78,8 @@ def normal_date(text: str) -> str | None:
 
     Seconds of zero are left out. A zone is kept as written: another zone is another time.
     """
+    if _COMMON.fullmatch(text):
+        return f"{text[:10]}t{text[11:]}" if len(text) > 10 else text
     folded = " ".join(text.lower().split())
     match = _ISO.fullmatch(folded)
     if match is not None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from typing import Final
 from urllib.parse import quote
 
 from trionyx_proxy.catalog import ArgumentType
@@ -58,9 +59,6 @@ _NAME = re.compile(r"[\w#@&+'\u2019(][\w .,'\u2019&+()/#-]*")
 _URL_END = ".,;:!?)]}*'\""
 _SAFE = "%:/?#[]@!$&'()*+,;=~^`{}|\"<>\\"
 
-_ADDRESS_LIKE = frozenset(
-    {ArgumentType.EMAIL, ArgumentType.HOST, ArgumentType.IBAN, ArgumentType.PHONE, ArgumentType.DATE}
-)
 _NUMERIC = frozenset({ArgumentType.ID, ArgumentType.INTEGER, ArgumentType.AMOUNT, ArgumentType.ENUM})
 
 
@@ -83,7 +81,6 @@ def fold(text: str) -> str:
     return " ".join(text.split())
 
 
-@lru_cache(maxsize=4096)
 def normal(kind: ArgumentType, value: Scalar) -> str | None:
     """Return the form in which values of a kind are compared; None if it is not of that kind.
 
@@ -91,58 +88,14 @@ def normal(kind: ArgumentType, value: Scalar) -> str | None:
         kind: how to read it.
         value: as in the arguments or in the result; one value, never a list of them.
     """
+    if isinstance(value, str):
+        return READERS[kind](value)
     if isinstance(value, bool):
         return ("true" if value else "false") if kind in (ArgumentType.BOOLEAN, ArgumentType.ENUM) else None
     if isinstance(value, int):
         return str(value) if kind in _NUMERIC else None
-    if isinstance(value, float):
-        return _exact(repr(value)) if kind is ArgumentType.AMOUNT else None
-    if kind is ArgumentType.TEXT:
-        return fold(value) or None
-    if len(value) > MAX_VALUE_CHARS:
-        return None
-    match kind:
-        case ArgumentType.EMAIL:
-            lowered = value.lower()
-            if _PLAIN_MAIL.fullmatch(lowered) and len(lowered) <= 64:
-                return lowered
-            address = parse_address(value)
-            return None if address is None else address[0]
-        case ArgumentType.URL:
-            return _url(value)
-        case ArgumentType.HOST:
-            host = parse_host(value)
-            return None if host is None else host.name
-        case ArgumentType.PATH:
-            place = parse_path(value, ("/",))
-            return None if place is None or place.control else place.path
-        case ArgumentType.ID:
-            return value if _ID.fullmatch(value) and not has_hidden(value) else None
-        case ArgumentType.REVISION:
-            return value if is_revision(value) else None
-        case ArgumentType.HANDLE:
-            return value if is_handle(value) else None
-        case ArgumentType.IBAN:
-            compact = value.replace(" ", "").upper() if value.isascii() else ""
-            return compact if _IBAN.fullmatch(compact) else None
-        case ArgumentType.PHONE:
-            number = parse_phone(value.strip())
-            # 00 is how a `+` is dialled in most countries.
-            return (
-                "+" + number[2:]
-                if number is not None and number.startswith("00") and len(number) > 5
-                else number
-            )
-        case ArgumentType.DATE:
-            return normal_date(value) if len(value) <= 64 else None
-        case ArgumentType.AMOUNT:
-            return amount(value)
-        case ArgumentType.INTEGER:
-            return (value if value != "-0" else None) if _INTEGER.fullmatch(value) else None
-        case ArgumentType.BOOLEAN:
-            return value if value in ("true", "false") else None
-        case _:
-            return fold(value) or None
+    exact = _exact(repr(value)) if kind is ArgumentType.AMOUNT else None
+    return None if exact is None else amount(exact)
 
 
 def conforms(kind: ArgumentType, value: Scalar) -> bool:
@@ -154,7 +107,9 @@ def conforms(kind: ArgumentType, value: Scalar) -> bool:
         return True
     if kind is ArgumentType.TEXT or kind is ArgumentType.HANDLE or len(value) > MAX_CONFORMING_CHARS:
         return False
-    if has_hidden(value) or value != value.strip() or normal(kind, value) is None:
+    if not value.isprintable() or (not value.isascii() and has_hidden(value)) or value != value.strip():
+        return False
+    if normal(kind, value) is None:
         return False
     if kind is ArgumentType.IBAN:
         return parse_iban(value) is not None
@@ -219,6 +174,44 @@ def _url(text: str) -> str | None:
     return _ESCAPE.sub(lambda match: match[0].upper(), whole)
 
 
+def _email(text: str) -> str | None:
+    lowered = text.lower()
+    if len(lowered) <= 64 and _PLAIN_MAIL.fullmatch(lowered):
+        return lowered
+    address = parse_address(text)
+    return None if address is None else address[0]
+
+
+def _host(text: str) -> str | None:
+    host = parse_host(text)
+    return None if host is None else host.name
+
+
+def _path(text: str) -> str | None:
+    place = parse_path(text, ("/",))
+    return None if place is None or place.control else place.path
+
+
+def _id(text: str) -> str | None:
+    is_plain = text.isprintable() and (text.isascii() or not has_hidden(text))
+    return text if is_plain and _ID.fullmatch(text) else None
+
+
+def _iban(text: str) -> str | None:
+    compact = text.replace(" ", "").upper() if text.isascii() else ""
+    return compact if _IBAN.fullmatch(compact) else None
+
+
+def _phone(text: str) -> str | None:
+    number = parse_phone(text.strip())
+    # 00 is how a `+` is dialled in most countries.
+    return "+" + number[2:] if number is not None and number.startswith("00") and len(number) > 5 else number
+
+
+def _words(text: str) -> str | None:
+    return fold(text) or None if len(text) <= MAX_VALUE_CHARS else None
+
+
 def _exact(digits: str) -> str | None:
     try:
         number = Decimal(digits)
@@ -227,3 +220,24 @@ def _exact(digits: str) -> str | None:
     if not number.is_finite() or abs(number.adjusted()) > 40:
         return None
     return "0" if number == 0 else format(number.normalize(), "f")
+
+
+READERS: Final[Mapping[ArgumentType, Callable[[str], str | None]]] = {
+    ArgumentType.EMAIL: _email,
+    ArgumentType.URL: lambda text: _url(text) if len(text) <= MAX_VALUE_CHARS else None,
+    ArgumentType.PATH: _path,
+    ArgumentType.HOST: _host,
+    ArgumentType.TEXT: lambda text: fold(text) or None,
+    ArgumentType.ID: _id,
+    ArgumentType.IBAN: lambda text: _iban(text) if len(text) <= MAX_CONFORMING_CHARS else None,
+    ArgumentType.PHONE: lambda text: _phone(text) if len(text) <= MAX_CONFORMING_CHARS else None,
+    ArgumentType.NAME: _words,
+    ArgumentType.REVISION: lambda text: text if is_revision(text) else None,
+    ArgumentType.HANDLE: lambda text: text if is_handle(text) else None,
+    ArgumentType.DATE: lambda text: normal_date(text) if len(text) <= MAX_CONFORMING_CHARS else None,
+    ArgumentType.AMOUNT: lambda text: amount(text) if len(text) <= MAX_CONFORMING_CHARS else None,
+    ArgumentType.INTEGER: lambda text: text if _INTEGER.fullmatch(text) and text != "-0" else None,
+    ArgumentType.BOOLEAN: lambda text: text if text in ("true", "false") else None,
+    ArgumentType.ENUM: _words,
+}
+"""How a text is read as each kind: its normal form, or None."""

@@ -75,8 +75,11 @@ class PromptReader:
 
     def has_phrase(self, text: str) -> bool:
         """Tell whether the words of a text stand in the prompt one after another; stop words alone do not count."""
-        phrase = sequence(text)
-        if not self._places or not phrase or all(word in STOP_WORDS or word == BREAK for word in phrase):
+        opening = sequence(text.split(maxsplit=1)[0]) if self._places and not text.isspace() and text else ()
+        if opening and digest(self._key, opening[0]) not in self._places:
+            return False
+        phrase = sequence(text) if self._places else ()
+        if not phrase or all(word in STOP_WORDS or word == BREAK for word in phrase):
             return False
         first = digest(self._key, phrase[0])
         starts = self._places.get(first)

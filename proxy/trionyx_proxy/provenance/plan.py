@@ -1,0 +1,70 @@
+"""The fields of a tool, ready for walking a document: one step down for each member or position.
+
+Equal to `ToolEntry.field` for every place: a name goes before `*`, at the first step where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from trionyx_proxy.catalog import ArgumentType, Field, Shape, ToolEntry
+from trionyx_proxy.provenance.values import READERS
+
+_MAX_PLANS: Final = 256
+
+
+class Plan:
+    """What the catalog says of one place in a document and of the places below.
+
+    Args:
+        field: the description of a leaf here, or None.
+        names: plans of the members that are spelled out.
+        read: how a text here is read, see `values.READERS`; None for text, which any text is.
+        any: plan of every position of a list, and of members that are not spelled out; None below which nothing is.
+    """
+
+    __slots__ = ("any", "field", "names", "read")
+
+    def __init__(self, field: Field | None, names: dict[str, Plan], rest: Plan | None) -> None:
+        self.field = field
+        self.names = names
+        self.any = rest
+        is_text = field is None or field.type is ArgumentType.TEXT
+        self.read = None if field is None or is_text else READERS[field.type]
+
+
+def plan_of(entry: ToolEntry) -> Plan | None:
+    """Return the plan of a tool's result, or None if no field is described. Plans are kept for later calls."""
+    kept = _PLANS.get(id(entry))
+    if kept is not None and kept[0] is entry:
+        return kept[1]
+    plan = _planned(entry.fields, 0) if entry.fields else None
+    if len(_PLANS) >= _MAX_PLANS:
+        _PLANS.clear()
+    # Keeping the entry keeps its id from being given to another.
+    _PLANS[id(entry)] = entry, plan
+    return plan
+
+
+_PLANS: dict[int, tuple[ToolEntry, Plan | None]] = {}
+
+
+def _planned(fields: Mapping[Shape, Field], depth: int) -> Plan:
+    """Plan the places that all these shapes reach at a depth; of two that reach the same one, the first counts."""
+    here = next((field for shape, field in fields.items() if len(shape) == depth), None)
+    deeper = {shape: field for shape, field in fields.items() if len(shape) > depth}
+    anywhere = {shape: field for shape, field in deeper.items() if shape[depth] is None}
+    names = dict.fromkeys(step for shape in deeper if (step := shape[depth]) is not None)
+    return Plan(
+        here,
+        {
+            # What is said of this very name comes first.
+            name: _planned(
+                {shape: field for shape, field in deeper.items() if shape[depth] == name} | anywhere,
+                depth + 1,
+            )
+            for name in names
+        },
+        _planned(anywhere, depth + 1) if anywhere else None,
+    )

@@ -1,0 +1,85 @@
+"""The registered prompt as digests: asked with the key it answers, without it it tells nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trionyx_proxy.provenance.words import (
+    EMPTY,
+    MAX_TOKENS,
+    PromptReader,
+    PromptWords,
+    prompt_implies,
+    prompt_words,
+)
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+PROMPT = "Please send the summary to Alice Smith, Bob and #general. Don't delete anything: report.final.docx stays!"
+
+
+@given(st.text(max_size=300))
+def test_words_survive_storage(text: str) -> None:
+    words = prompt_words(text, KEY)
+    assert PromptWords.from_json(json.loads(json.dumps(words.to_json()))) == words
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, {"tokens": "", "values": 1}, {"tokens": "AAAA", "values": ""},
+                                 {"tokens": "", "values": "", "more": 1}, {"tokens": "!", "values": ""}])  # fmt: skip
+def test_odd_words_are_none(odd: object) -> None:
+    assert PromptWords.from_json(odd) == EMPTY
+
+
+@pytest.mark.guarantee("G28")
+def test_nothing_of_the_text_is_kept() -> None:
+    stored = json.dumps(prompt_words(PROMPT, KEY).to_json())
+    assert not any(word in stored for word in ("summary", "Alice", "alice", "general", "docx"))
+    assert not set(prompt_words(PROMPT, KEY).tokens) & set(prompt_words(PROMPT, OTHER).tokens)
+    assert not PromptReader(prompt_words(PROMPT, KEY), OTHER).has_phrase("Alice Smith")
+
+
+def test_a_long_prompt_vouches_for_its_beginning() -> None:
+    words = prompt_words("word " * MAX_TOKENS + "last", KEY)
+    assert len(words.tokens) == MAX_TOKENS and not PromptReader(words, KEY).has_phrase("last")
+
+
+PHRASES = [
+    ("Alice Smith", True),
+    ("alice", True),
+    ("ALICE  ＳＭＩＴＨ", True),
+    ("general", True),
+    ("#general", True),
+    ("report.final.docx", True),
+    ("final.docx", False),
+    ("report", False),
+    ("Smith Bob", False),
+    ("Alice Bob", False),
+    ("Ali", False),
+    ("the", False),
+    ("to", False),
+    ("", False),
+    ("\u200b", False),
+    (",", False),
+    ("Alice Smith and Eve", False),
+]
+
+
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize(("phrase", "expected"), PHRASES)
+def test_a_name_is_found_as_whole_words_in_a_row(phrase: str, expected: bool) -> None:
+    assert PromptReader(prompt_words(PROMPT, KEY), KEY).has_phrase(phrase) is expected
+
+
+def test_effects_are_implied_by_words() -> None:
+    implied_by = {
+        "egress": ["send", "forward"],
+        "destroy": ["delete"],
+        "money": ["pay"],
+        "read": ["look up", "the summary"],
+    }
+    assert prompt_implies(prompt_words(PROMPT, KEY), implied_by, KEY) == ("destroy", "egress", "read")
+    assert prompt_implies(EMPTY, implied_by, KEY) == () == prompt_implies(prompt_words(PROMPT, KEY), {}, KEY)
+    assert prompt_implies(prompt_words(PROMPT, KEY), implied_by, OTHER) == ()
