@@ -47,11 +47,16 @@ def _lines(question: Question) -> Iterator[str]:
     yield f"  run    {quoted(question.run)}"
     for id_, title in question.rules:
         yield f"  rule   [{id_}] {title}"
-    doubtful = [matter for matter in question.matters if matter.is_untrusted]
+    doubtful = [matter for matter in question.matters if matter.can_be_endorsed]
     yield ""
     if doubtful:
         yield "Nobody trusted vouches for these values. They may be somebody's who wants you to say yes:"
         for matter in doubtful:
+            yield from _matter(matter)
+    contents = [matter for matter in question.matters if matter.is_untrusted and not matter.can_be_endorsed]
+    if contents:
+        yield "This is text of unknown origin that the call would pass on:"
+        for matter in contents:
             yield from _matter(matter)
     known = [matter for matter in question.matters if not matter.is_untrusted]
     if known:

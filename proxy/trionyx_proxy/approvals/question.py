@@ -40,6 +40,14 @@ class Matter:
     sources: tuple[str, ...]
 
     @property
+    def can_be_endorsed(self) -> bool:
+        """Whether a person can vouch for it beyond this call: it names something, and nobody trusted vouches for it.
+
+        What a text says is read by people and judged each time.
+        """
+        return self.is_untrusted and self.role not in ("content", "plain")
+
+    @property
     def is_untrusted(self) -> bool:
         """Whether nobody trusted vouches for it."""
         return self.integrity == UNTRUSTED

@@ -288,7 +288,7 @@ class ApprovalStore:
         question = entry.question
         for matter in question.matters:
             digest = self.digest(question.tenant, matter.kind, matter.role, matter.value)
-            if not matter.is_untrusted or digest is None:
+            if not matter.can_be_endorsed or digest is None:
                 continue
             found = Endorsement(
                 id=mint_ulid(),

@@ -12,6 +12,7 @@ from typing import Any
 from trionyx_audit.canonical import canonicalize
 from trionyx_audit.errors import EncodingError
 from trionyx_proxy.core.request import Failure, FailureKind, Refusal, Result, ResultStatus
+from trionyx_proxy.pep.remedies import remedies
 
 BLOCK_MEMBERS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "text": (frozenset({"type", "text"}), frozenset()),
@@ -117,13 +118,20 @@ def refusal_body(refusal: Refusal, *, call: str) -> bytes:
         lines.append(f"[{reason.id}] {reason.title}")
         if reason.remedy:
             lines.append(f"  Allowed instead: {reason.remedy}")
+    if refusal.approval:
+        lines.append(f"(question {refusal.approval})")
     lines.append(f"(call {call})")
     return canonicalize(
         {
             "_meta": {
                 "trionyx/call": call,
                 "trionyx/refusal": [
-                    {"rule": reason.id, "reason": reason.title, "remedy": reason.remedy}
+                    {
+                        "reason": reason.title,
+                        "remedies": remedies(reason.id, refusal),
+                        "remedy": reason.remedy,
+                        "rule": reason.id,
+                    }
                     for reason in refusal.reasons
                 ],
             },

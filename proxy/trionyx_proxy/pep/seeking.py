@@ -6,6 +6,7 @@ Who is asked, and how, is `trionyx_proxy.approvals`; this only waits and passes 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
@@ -31,6 +32,12 @@ class Approver(Protocol):
         """Take note that a call which was asked about is over."""
 
 
+@dataclass(slots=True)
+class _Question:
+    scope: anyio.CancelScope | None = None
+    is_withdrawn: bool = False
+
+
 class Seeking:
     """The questions of one run.
 
@@ -42,19 +49,22 @@ class Seeking:
     def __init__(self, approver: Approver | None, feed: Callable[[Answer], None]) -> None:
         self._approver = approver
         self._feed = feed
-        self._scopes: dict[CallId, anyio.CancelScope] = {}
+        self._open: dict[CallId, _Question] = {}
         self._asked: set[CallId] = set()
 
     def begin(self, effect: SeekApproval, elicit: Elicit | None) -> Coroutine[None, None, None]:
         """Return what to run; the question can be withdrawn from now on, before that has begun."""
-        scope = self._scopes[effect.call] = anyio.CancelScope()
+        question = self._open[effect.call] = _Question()
         self._asked.add(effect.call)
-        return self._seek(effect, elicit, scope)
+        return self._seek(effect, elicit, question)
 
     def withdraw(self, call: CallId) -> None:
         """Give up a question; its answer is then that it is void, or the one that came first."""
-        if call in self._scopes:
-            self._scopes[call].cancel()
+        question = self._open.get(call)
+        if question is not None:
+            question.is_withdrawn = True
+            if question.scope is not None:
+                question.scope.cancel()
 
     def ended(self, call: CallId) -> None:
         """Tell the approver that a call is over."""
@@ -63,14 +73,15 @@ class Seeking:
             if self._approver is not None:
                 self._approver.ended(call)
 
-    async def _seek(self, effect: SeekApproval, elicit: Elicit | None, scope: anyio.CancelScope) -> None:
+    async def _seek(self, effect: SeekApproval, elicit: Elicit | None, question: _Question) -> None:
         answer: Answer = ApprovalRefused(effect.call, Unapproved.UNANSWERABLE)
-        try:
-            with scope:
-                if self._approver is not None:
-                    answer = await self._approver.seek(effect.ask, elicit)
-        finally:
-            self._scopes.pop(effect.call, None)
+        with anyio.CancelScope() as scope:
+            question.scope = scope
+            if question.is_withdrawn:
+                scope.cancel()
+            if self._approver is not None:
+                answer = await self._approver.seek(effect.ask, elicit)
+        del self._open[effect.call]
         if scope.cancelled_caught:
             answer = ApprovalRefused(effect.call, Unapproved.VOID)
         self._feed(answer)
