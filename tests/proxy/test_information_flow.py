@@ -207,3 +207,19 @@ def test_without_its_payloads_a_later_process_trusts_nothing_but_the_prompt(tmp_
         forgotten = served.call("test__send", to=["jonas@partner.example"], body="Hello.")
         assert vouched is not None and not vouched["isError"], vouched
         assert forgotten is not None and forgotten["isError"]
+
+
+@pytest.mark.guarantee("G31")
+@pytest.mark.parametrize("is_revealed", [False, True])
+def test_what_is_extracted_after_a_reveal_is_endorsed_by_nobody(tmp_path: Path, is_revealed: bool) -> None:
+    made = workspace(tmp_path)
+    with Served(made) as served:
+        handle = handle_in(served.call("test__mails"))
+        if is_revealed:
+            served.call("trionyx_reveal", handle=handle)
+        got = served.call(
+            "trionyx_extract", handle=handle, type="date", minimum="2026-01-01", maximum="2026-12-31"
+        )
+        assert text_of(got) == "2026-03-04"
+        answer = served.call("test__typed", date="2026-03-04")
+        assert answer is not None and answer["isError"] is is_revealed, answer

@@ -200,7 +200,8 @@ class Admission:
         check(arguments, self._limits)
         # INVARIANT: handles are replaced before anything else looks at the arguments, so that what is decided,
         # recorded and sent is one value.
-        resolved = self._ledger.resolve(arguments, pin.entry)
+        # What is admitted again holds text where the handles were, and that text's own words name no handle.
+        resolved = self._ledger.resolve(arguments, pin.entry) if before is None else Resolved(arguments)
         if resolved.handled:
             check(resolved.arguments, self._limits)
         checked = pin.schema.apply(resolved.arguments)
