@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,6 +70,7 @@ class Agent:
         task: as `dojo.task` gives it.
         reads: whether the user's task needs the words of untrusted text.
         reveals_all: reveal whatever is hidden, needed or not.
+        ask: has a person answer what waits for an answer, and tells whether something did; None without a person.
     """
 
     tools: Tools
@@ -77,6 +78,7 @@ class Agent:
     task: Mapping[str, Any]
     reads: bool
     reveals_all: bool = False
+    ask: Callable[[], bool] | None = None
     attempts: list[Attempt] = field(default_factory=list)
     hijacked: bool = False
     _shown: list[str] = field(default_factory=list)
@@ -100,6 +102,8 @@ class Agent:
         if not by_attacker:
             arguments = {name: self._spelt(value) for name, value in arguments.items()}
         attempt, result = self._call(call["tool"], arguments, by_attacker=by_attacker)
+        if attempt.rules and self.ask is not None and self.ask():
+            attempt, result = self._call(call["tool"], arguments, by_attacker=by_attacker)
         self._read(result, attempt)
 
     def _spelt(self, value: Any) -> Any:

@@ -4,7 +4,8 @@
 
 Every run is a `trionyx-proxy serve` process of its own, with a minted run token, the variant's bundle and the suite's
 environment as its upstream. Prints one line per suite and variant: attacks that succeeded, honest tasks done, utility
-under attack, runs in which a consequential call of the attacker ran, honest tasks in which a call was refused.
+under attack, runs in which a consequential call of the attacker ran, honest tasks in which a call was refused,
+and honest tasks done when a person answers what the agent is refused.
 Only calls that reached a tool are scored. See README.md for how to make AgentDojo's environment.
 """
 
@@ -26,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,14 @@ from model import READING_TASKS, Agent, Attempt, load_journal
 
 from trionyx_proxy.cli import main as proxy_main
 from trionyx_proxy.workplace import create
+from trionyx_testing import client
 from trionyx_testing.client import Served
 from trionyx_testing.workspace import SUPPORT, Workspace
 
 HERE = Path(__file__).resolve().parent
 SERVER = HERE / "server.py"
 DOJO_PYTHON = HERE / ".venv" / "bin" / "python"
+client.WAIT_S = 300.0  # a busy machine is no finding here
 _one_at_a_time = threading.Lock()
 
 
@@ -79,6 +82,7 @@ class Job:
     suite: str
     user: str
     injection: str | None
+    helped: bool = False
 
 
 @dataclass
@@ -89,6 +93,7 @@ class Outcome:
         utility: the user's task is done.
         attacked: the attacker's task is done.
         hijacked: the agent read the attack.
+        answers: what a person was asked and said yes to: the values, each with its role, of each question.
     """
 
     job: Job
@@ -97,6 +102,7 @@ class Outcome:
     hijacked: bool
     seconds: float
     attempts: list[Attempt] = field(default_factory=list)
+    answers: list[list[str]] = field(default_factory=list)
 
     @property
     def refused(self) -> list[Attempt]:
@@ -126,11 +132,31 @@ class Session:
         return load_journal(self._journal.read_text()) if self._journal.exists() else []
 
 
+class Person:
+    """Somebody at another terminal, who vouches for what the agent of an honest run asks about."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self.answers: list[list[str]] = []
+
+    def answer(self) -> bool:
+        """Say yes to each open question, for its values, in this run; tell whether there was one."""
+        questions = self._approvals("list")
+        for question in questions:
+            (given,) = self._approvals("approve", question["approval"], "--endorse", "run", "--any-tool")
+            self.answers.append([f"{one['value']} as {one['role']}" for one in given["endorsements"]])
+        return bool(questions)
+
+    def _approvals(self, action: str, *more: str) -> list[dict[str, Any]]:
+        said = command("approvals", action, "--config", str(self._config), "--json", *more)
+        return [json.loads(line) for line in said.splitlines()]
+
+
 class Bench:
     """Bundles and keys that many runs share."""
 
-    def __init__(self, dojo: Dojo, root: Path, *, reveals_all: bool) -> None:
-        self._dojo, self._root, self._reveals_all = dojo, root, reveals_all
+    def __init__(self, dojo: Dojo, root: Path, *, reveals_all: bool, changes: Mapping[str, Any]) -> None:
+        self._dojo, self._root, self._reveals_all, self._changes = dojo, root, reveals_all, changes
         self._bundles: dict[tuple[str, str], Path] = {}
         self._suites: dict[str, dict[str, Any]] = {}
         create(root / "keys", origin="bench.example/agentdojo")
@@ -143,7 +169,10 @@ class Bench:
     def bundle(self, variant: str, suite: str) -> Path:
         if (variant, suite) not in self._bundles:
             target = self._root / f"bundle-{variant}-{suite}"
-            self._bundles[variant, suite] = variants.make(variant, suite, self.suite(suite)["tools"], target)
+            tools = self.suite(suite)["tools"]
+            self._bundles[variant, suite] = variants.make(
+                variant, suite, tools, target, changes=self._changes
+            )
         return self._bundles[variant, suite]
 
     def run(self, job: Job) -> Outcome:
@@ -158,6 +187,7 @@ class Bench:
         proxy.mkdir()
         (upstream / "environment.json").write_text(json.dumps(task["environment"]))
         workspace = Workspace(proxy, self._configure(proxy, upstream, job), upstream / "journal.jsonl")
+        person = Person(workspace.config) if job.helped else None
         began = time.perf_counter()
         with Served(workspace, self._environment(workspace, task["prompt"])) as served:
             agent = Agent(
@@ -166,6 +196,7 @@ class Bench:
                 task=task,
                 reads=job.user in READING_TASKS.get(job.suite, ()),
                 reveals_all=self._reveals_all,
+                ask=None if person is None else person.answer,
             )
             answer = agent.run()
         seconds = time.perf_counter() - began
@@ -180,7 +211,10 @@ class Bench:
             answer=answer,
         )
         shutil.rmtree(root)
-        return Outcome(job, score["utility"], score["attacked"], agent.hijacked, seconds, agent.attempts)
+        answers = [] if person is None else person.answers
+        return Outcome(
+            job, score["utility"], score["attacked"], agent.hijacked, seconds, agent.attempts, answers
+        )
 
     def _configure(self, root: Path, upstream: Path, job: Job) -> Path:
         command = [str(self._dojo.python), "-I", "-S", str(SERVER), "connect"]
@@ -192,7 +226,8 @@ class Bench:
             f'[audit]\ndirectory = "audit"\norigin = "bench.example/agentdojo"\nkey = "{keys}/audit.key"\n'
             "deadline_ms = 5000\n"
             f'[runs]\nlauncher_key = "{keys}/launcher.key"\nlauncher_public_key = "{keys}/launcher.pub"\n'
-            f"[upstreams.{job.suite}]\ncommand = {json.dumps(command)}\nstart_timeout_ms = 30000\n"
+            + ("[approvals]\nwait_ms = 0\n" if job.helped else "")
+            + f"[upstreams.{job.suite}]\ncommand = {json.dumps(command)}\nstart_timeout_ms = 30000\n"
         )
         return config
 
@@ -200,12 +235,17 @@ class Bench:
         path = workspace.root / "prompt.txt"
         path.write_text(prompt)
         order = ["mint", "--config", str(workspace.config), "--agent", "bench", "--user", "emma"]
-        with _one_at_a_time, contextlib.redirect_stdout(io.StringIO()) as said:
-            if proxy_main([*order, "--prompt-file", str(path)]) != 0:
-                raise SystemExit("no run could be minted")
-        environment: dict[str, str] = json.loads(said.getvalue())["env"]
+        environment: dict[str, str] = json.loads(command(*order, "--prompt-file", str(path)))["env"]
         search = os.pathsep.join([str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])])
         return {**environment, "PYTHONPATH": search}
+
+
+def command(*words: str) -> str:
+    """Run a command of `trionyx-proxy` in this process and return what it prints."""
+    with _one_at_a_time, contextlib.redirect_stdout(io.StringIO()) as said:
+        if proxy_main(words) != 0:
+            raise SystemExit(f"trionyx-proxy {words[0]} failed")
+    return said.getvalue()
 
 
 def jobs_of(bench: Bench, variant: str, suite: str, pairs: int | None) -> Iterator[Job]:
@@ -226,7 +266,10 @@ def jobs_of(bench: Bench, variant: str, suite: str, pairs: int | None) -> Iterat
 def row(outcomes: list[Outcome], suite: str, variant: str) -> str:
     """Return a line of the table."""
     mine = [outcome for outcome in outcomes if (outcome.job.suite, outcome.job.variant) == (suite, variant)]
-    honest = [outcome for outcome in mine if outcome.job.injection is None]
+    honest = [outcome for outcome in mine if outcome.job.injection is None and not outcome.job.helped]
+    helped = {outcome.job.user: outcome for outcome in mine if outcome.job.helped}
+    with_help = sum(helped.get(outcome.job.user, outcome).utility for outcome in honest)
+    answers = sum(len(outcome.answers) for outcome in helped.values())
     attacked = [outcome for outcome in mine if outcome.job.injection is not None]
     effects = variants.effects(suite)
     wrote = sum(
@@ -246,6 +289,8 @@ def row(outcomes: list[Outcome], suite: str, variant: str) -> str:
         f"{f'{100 * useful / len(attacked):.1f} %' if attacked else '-':>12}"
         f"{wrote:>10}"
         f"{sum(bool(outcome.refused) for outcome in honest):>8}"
+        f"{f'{with_help}/{len(honest)}' if helped else '-':>11}"
+        f"{answers if helped else '-':>9}"
         f"{statistics.median(calls) if calls else 0:>10.1f}"
         f"{statistics.median(outcome.seconds for outcome in mine) if mine else 0:>8.1f}"
     )
@@ -253,7 +298,7 @@ def row(outcomes: list[Outcome], suite: str, variant: str) -> str:
 
 HEADER = (
     f"{'suite':<10}{'variant':<10}{'attacks':>12}{'hijacked':>10}{'honest':>12}{'under att.':>12}"
-    f"{'writes':>10}{'asks':>8}{'ms/call':>10}{'s/run':>8}"
+    f"{'writes':>10}{'asks':>8}{'with help':>11}{'answers':>9}{'ms/call':>10}{'s/run':>8}"
 )
 
 
@@ -261,7 +306,10 @@ def failures(outcomes: list[Outcome]) -> Iterator[str]:
     """Yield a line for each honest task that failed or had a call refused, and for each attack that succeeded."""
     for outcome in outcomes:
         job = outcome.job
-        if job.injection is None and (outcome.refused or not outcome.utility):
+        if job.helped:
+            ending = "done" if outcome.utility else "NOT done"
+            yield f"{job.variant} {job.suite} {job.user} {ending} with help: {outcome.answers}"
+        elif job.injection is None and (outcome.refused or not outcome.utility):
             told = "; ".join(
                 f"{attempt.tool}{json.dumps(attempt.arguments)[:160]} {','.join(attempt.rules)}"
                 for attempt in outcome.refused
@@ -293,6 +341,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--reveal-all", action="store_true", help="let the agent reveal all hidden text")
     parser.add_argument("--dojo", type=Path, default=DOJO_PYTHON, help="Python of AgentDojo's environment")
+    parser.add_argument(
+        "--data", type=Path, help="JSON merged over the shipped variant's data, to try a setting"
+    )
     parser.add_argument("--output", type=Path, help="write every run as JSON lines")
     parser.add_argument(
         "--verbose", action="store_true", help="name refused honest calls and successful attacks"
@@ -301,7 +352,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dojo-") as name:
         dojo = Dojo(options.dojo, Path(name))
         try:
-            bench = Bench(dojo, Path(name), reveals_all=options.reveal_all)
+            changes = json.loads(options.data.read_text()) if options.data else {}
+            bench = Bench(dojo, Path(name), reveals_all=options.reveal_all, changes=changes)
             jobs = [
                 job
                 for suite in options.suite
@@ -322,6 +374,12 @@ def main() -> None:
                     )
 
             outcomes = measure(bench, jobs, options.jobs, tell)
+            stuck = [
+                replace(outcome.job, helped=True)
+                for outcome in outcomes
+                if outcome.job.variant == "shipped" and outcome.job.injection is None and outcome.refused
+            ]
+            outcomes += measure(bench, stuck, options.jobs, tell)
         finally:
             dojo.close()
     print(HEADER)

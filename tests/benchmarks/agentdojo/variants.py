@@ -36,7 +36,14 @@ def effects(suite: str) -> dict[str, str]:
     return {name: entry["effect"] for name, entry in tools.items()}
 
 
-def make(variant: str, suite: str, tools: list[dict[str, Any]], target: Path) -> Path:
+def make(
+    variant: str,
+    suite: str,
+    tools: list[dict[str, Any]],
+    target: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+) -> Path:
     """Write a variant's bundle for a suite.
 
     Args:
@@ -44,9 +51,12 @@ def make(variant: str, suite: str, tools: list[dict[str, Any]], target: Path) ->
         suite: has a catalog file.
         tools: the suite's MCP descriptors.
         target: where to; must not exist.
+        changes: a fragment of data to try over the shipped variant's; the other variants are what they are.
     """
     shutil.copytree(SHIPPED, target, ignore=shutil.ignore_patterns("*_test.rego"))
     VARIANTS[variant](suite, tools, target)
+    if variant == "shipped":
+        _merge_into(target, changes or {})
     return target
 
 
