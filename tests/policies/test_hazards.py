@@ -22,6 +22,7 @@ from trionyx_testing.parts import need
 pytestmark = [pytest.mark.anyio, pytest.mark.guarantee("G13"), pytest.mark.guarantee("G03")]
 
 DEADLINE_S = 0.4
+SLACK_S = 3.0  # for a busy machine; what has no end has passed it by any measure
 
 # A pack in which the agent's name chooses what goes wrong.
 _HAZARDS = """
@@ -139,7 +140,7 @@ async def test_a_hazard_never_allows_and_never_lasts(
             point, document("mail.list", run={"agent": "calm"}, args_sha256="2" * 64)
         )
     assert found in HAZARDS[name]
-    assert lasted < DEADLINE_S + 0.4
+    assert lasted < DEADLINE_S + SLACK_S
     assert calm is Outcome.ALLOW
 
 

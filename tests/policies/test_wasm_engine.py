@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import wasmtime
 from opapywasm.runtime import WasmtimeRuntimeFactory
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.guarantee("G13")]
 SETTINGS = EngineSettings(deadline_ms=100, memory_mb=8)
 PATIENT = EngineSettings(deadline_ms=2_000, memory_mb=8)
 HELD_S = 0.25  # far more than the event loop is held, for a busy machine; far less than the deadline
+ENDED_S = 1.9  # far more than the deadline, for a busy machine; less than an engine that adds seconds to it
 LONG = b" " * 3000  # the evil modules misbehave on inputs longer than this
 
 _MODULE = """
@@ -125,7 +127,7 @@ async def test_an_evil_evaluation_ends_and_the_next_one_is_fine(
         for _ in range(3):
             begun = time.monotonic()
             assert await code_of(engine, LONG + b"{}") is code
-            assert time.monotonic() - begun < 1.0
+            assert time.monotonic() - begun < ENDED_S
             assert await engine.evaluate(b"{}") == b"1"
     finally:
         await engine.aclose()
@@ -137,7 +139,7 @@ async def test_the_event_loop_goes_on_while_a_policy_hangs(bundle: Bundle) -> No
     try:
         hanging = asyncio.ensure_future(code_of(engine, LONG + b"{}"))
         while not hanging.done():
-            await anyio.sleep(0.001)
+            await anyio.lowlevel.checkpoint()
             steps += 1
         assert await hanging is EvaluationCode.TIMEOUT
     finally:
@@ -267,11 +269,11 @@ async def test_who_waits_too_long_for_a_sandbox_is_denied_too(bundle: Bundle) ->
     engine = await WasmEngine.start(evil(bundle, "$forever"), SETTINGS)
     begun = time.monotonic()
     try:
-        codes = await asyncio.gather(*(code_of(engine, LONG + b"{}") for _ in range(6)))
+        codes = await asyncio.gather(*(code_of(engine, LONG + b"{}") for _ in range(60)))
     finally:
         await engine.aclose()
     assert set(codes) == {EvaluationCode.TIMEOUT}
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < ENDED_S, "two at a time, each up to its deadline, would take 3 s"
 
 
 async def test_a_caller_that_goes_away_leaves_no_sandbox_in_use(bundle: Bundle) -> None:
@@ -381,16 +383,11 @@ async def test_a_call_that_killed_twice_is_not_tried_again(
             killing = document(
                 "mail.list", args={"x": "y" * 3000}, args_sha256="1" * 64, run={"calls": calls}
             )
-            begun = time.monotonic()
             with pytest.raises(EvaluationError) as caught:
                 await point.decide(killing)
-            codes.append((caught.value.code, time.monotonic() - begun < 0.05))
+            codes.append(caught.value.code)
         other = await point.decide(document("mail.list", args_sha256="2" * 64))
     finally:
         await point.aclose()
-    assert codes == [
-        (EvaluationCode.TIMEOUT, False),
-        (EvaluationCode.TIMEOUT, False),
-        (EvaluationCode.BREAKER, True),
-    ]
+    assert codes == [EvaluationCode.TIMEOUT, EvaluationCode.TIMEOUT, EvaluationCode.BREAKER]
     assert other.outcome is Outcome.DENY

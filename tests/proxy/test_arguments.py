@@ -481,7 +481,8 @@ def test_the_depth_limit_stays_within_what_the_reader_can_nest() -> None:
     ],
 )
 def test_hostile_text_is_refused_quickly(raw: bytes) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(ArgumentError):
         parse(raw, LINE)
-    assert time.perf_counter() - began < 2  # measured: under 0.1 s; the margin is for a busy machine
+    # The processor's time, not the clock's, so that other work does not count.
+    assert time.thread_time() - began < 2  # measured: under 0.1 s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -476,9 +477,7 @@ def test_any_prompt_gives_facts(text: str) -> None:
 
 
 def test_long_texts_are_read_quickly() -> None:
-    import time
-
-    began = time.perf_counter()
+    began = time.thread_time()
     for piece in ("a", "/", "http:", "www.", "https://a.", "@", "\\", "a.", "/../", "%25"):
         text = piece * (65_536 // len(piece))
         (
@@ -488,7 +487,7 @@ def test_long_texts_are_read_quickly() -> None:
             facts_of("path", text),
             facts_of("email", text),
         )
-    assert time.perf_counter() - began < 3  # measured: under 0.5 s
+    assert time.thread_time() - began < 3  # measured: under 0.5 s
 
 
 @pytest.mark.parametrize(
