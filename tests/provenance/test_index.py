@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import Integrity, Label, Level
-from trionyx_proxy.provenance import EMPTY, NOWHERE, Index, IndexLimits, Leaf, Source, prompt_words
+from trionyx_proxy.provenance import EMPTY, NOWHERE, Index, IndexLimits, Leaf, Source, id_scope, prompt_words
+from trionyx_proxy.provenance.mentions import things
 from trionyx_proxy.provenance.values import Scalar
 
 A, R = ArgumentType, Role
@@ -143,10 +144,38 @@ def test_ids_of_two_servers_or_things_are_not_the_same() -> None:
     made = index(leaf("41", A.ID, scope="calendar"), leaf("42", A.ID, scope="drive/file"))
     assert made.origin("41", A.ID, R.SELECTOR, "calendar").sources
     assert made.origin("42", A.ID, R.SELECTOR, "drive/file").sources
-    for value, scope in (("41", "drive/file"), ("42", "calendar"), ("42", "drive/mail"), ("42", "drive")):
+    assert made.origin("42", A.ID, R.SELECTOR, "drive").sources
+    for value, scope in (("41", "drive/file"), ("42", "calendar"), ("42", "drive/mail"), ("42", "mail")):
         assert made.origin(value, A.ID, R.SELECTOR, scope) == NOWHERE
     assert made.origin("13", A.ID, R.SELECTOR, "drive/file").sources  # the prompt says `file 13`
     assert made.origin("13", A.ID, R.SELECTOR, "calendar/event") == NOWHERE
+
+
+THINGS = [
+    (("file_id",), "search", ("file",)),
+    (("fileId",), "search", ("file",)),
+    (("mails", "id"), "read", ("email", "read")),
+    (("id_",), "search_calendar_events", ("search", "calendar", "event")),
+    ((), "list_files", ("list", "file")),
+    (("id",), "get_by_id", ("get",)),
+    (("category_id",), "x", ("category",)),
+    (("address_id",), "x", ("address",)),
+]
+
+
+@pytest.mark.parametrize(("names", "tool", "expected"), THINGS)
+def test_names_say_what_an_id_is_the_id_of(
+    names: tuple[str, ...], tool: str, expected: tuple[str, ...]
+) -> None:
+    assert things(names, tool) == expected
+    scope = id_scope("drive", *expected)
+    made = index(leaf("41", A.ID, scope=scope))
+    for name in expected:
+        assert made.origin("41", A.ID, R.SELECTOR, id_scope("drive", name)).sources
+    assert made.origin("41", A.ID, R.SELECTOR, id_scope("drive", "id")).sources
+    assert made.origin("41", A.ID, R.SELECTOR).sources
+    for other in (id_scope("drive", "person"), id_scope("mail", expected[0]), id_scope("mail")):
+        assert made.origin("41", A.ID, R.SELECTOR, other) == NOWHERE
 
 
 @pytest.mark.guarantee("G29")

@@ -21,7 +21,7 @@ from trionyx_proxy.provenance.encodings import (
     tokens,
     transformed,
 )
-from trionyx_proxy.provenance.mentions import STOP_WORDS
+from trionyx_proxy.provenance.terms import STOP_WORDS
 
 SHORT_CHARS = 128
 """Leaves up to this length are also looked at as pieces of one text, and as put together from several."""

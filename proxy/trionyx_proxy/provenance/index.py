@@ -13,7 +13,7 @@ from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
-from trionyx_proxy.provenance import mentions, times
+from trionyx_proxy.provenance import mentions, terms, times
 from trionyx_proxy.provenance.echo import Echo, Shown
 from trionyx_proxy.provenance.origin import (
     FROM_PROMPT,
@@ -27,6 +27,7 @@ from trionyx_proxy.provenance.origin import (
     best,
     public,
     ranked,
+    scopes_of,
     together,
 )
 from trionyx_proxy.provenance.values import Scalar, normal, origin_of_url, readings
@@ -88,7 +89,7 @@ class Index:
         self._words: dict[str, Entry] = {}
         self._least_word = Integrity.USER  # rank of the least trusted word
         self._endorsed: dict[tuple[ArgumentType, str, Role], tuple[Entry, ...]] = {}
-        self._scopes: dict[str, None] = {}
+        self._scopes: dict[str, tuple[str, ...]] = {}
         self._texts: list[tuple[str, Entry, bool]] = []
         self._text_bytes = 0
         self._read_up_to: dict[str, int] = {}
@@ -107,8 +108,8 @@ class Index:
             value: one argument, or one element of a list.
             kind: how it is read; what does not read so comes from nowhere.
             role: its part in the call: a title is covered word by word, everything else as a whole.
-            scope: of an id, see `id_scope`; None takes ids of any scope for the same, which is more than is safe
-                where several kinds of things are numbered.
+            scope: of an id, see `id_scope`, with one thing or none; None takes ids of any scope for the same, which is
+                more than is safe where several kinds of things are numbered.
         """
         if role is Role.CONTENT and isinstance(value, str) and len(value) > MAX_PHRASE_CHARS:
             return NOWHERE
@@ -226,8 +227,11 @@ class Index:
             if known is None:
                 continue
             if kind is ArgumentType.ID:
-                self._scopes[scope] = None
-                self._keep(f"id:{scope}\0{known}", entry)
+                scopes = self._scopes.get(scope)
+                if scopes is None:
+                    scopes = self._scopes[scope] = scopes_of(scope)
+                for one in scopes:
+                    self._keep(f"id:{one}\0{known}", entry)
             elif kind is ArgumentType.NAME or kind is ArgumentType.ENUM:
                 self._keep(f"name\0{known}", entry)
                 self._keep_text(str(value), entry, False)
@@ -277,8 +281,8 @@ class Index:
         if kind is ArgumentType.TEXT:
             return ranked((*self._found("text", read), *self._found("name", read)))
         if kind is ArgumentType.ID:
-            scopes = self._scopes if scope is None else (scope,)
-            return ranked(entry for one in scopes for entry in self._found(f"id:{one}", read))
+            asked = {one[0] for one in self._scopes.values()} if scope is None else {scope}
+            return ranked(entry for one in sorted(asked) for entry in self._found(f"id:{one}", read))
         return self._found(_KIN.get(kind, kind.value), read)
 
     def _found(self, kind: str, read: str) -> tuple[Entry, ...]:
@@ -309,7 +313,7 @@ class Index:
             together.setdefault((id(entry[0]), entry[1].call), (entry, []))[1].append(text)
         for (label, source), texts in together.values():
             rank = label.integrity
-            words = set(mentions.given_terms("\n".join(texts)))
+            words = set(terms.given_terms("\n".join(texts)))
             entry = (label, source._replace(pointer=""))
             # Most words are known, and then as trusted: what is new is found without looking at each.
             for word in words.difference(self._words):
@@ -341,7 +345,7 @@ class Index:
         return together(date, hour)
 
     def _title(self, text: str) -> Origin:
-        needs = mentions.cover_terms(text)[1]
+        needs = terms.cover_terms(text)[1]
         if not needs or len(needs) > MAX_TITLE_TERMS:
             return NOWHERE
         entries: list[Entry] = []

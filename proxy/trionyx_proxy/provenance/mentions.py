@@ -1,4 +1,4 @@
-"""What a trusted text names: its typed values, and its words.
+"""What a trusted text names: its typed values, and what ids are ids of.
 
 A prompt is written by a person, so values are found inside sentences; each is taken whole, at its own borders, and
 never as a part of a longer one. A number in prose is an amount, and an id only after a word that says so.
@@ -7,31 +7,18 @@ never as a part of a longer one. A number in prose is an amount, and an id only 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 
 from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.catalog.member import parse_iban
 from trionyx_proxy.provenance import times
-from trionyx_proxy.provenance.values import amount, fold, normal, origin_of_url, readings, visible
+from trionyx_proxy.provenance.terms import LEADING, STOP_WORDS, TRAILING
+from trionyx_proxy.provenance.values import amount, normal, origin_of_url, readings, visible
 
 Mention = tuple[str, str]
 """A kind and a normal value. Kinds: those of `ArgumentType`, and `time`, `origin`, `id:<thing>`."""
 
-BREAK = "\n"
-"""Stands between two words that do not belong together."""
-
 MAX_MENTIONS = 4_096
-
-STOP_WORDS = frozenset(
-    "a about above after again all also am an and any are as at be because been before being below between both but "
-    "by can could did do does doing down during each few for from further had has have having he her here hers him "
-    "his how i if in into is it its itself just ll may me might more most must my no nor not now of off on once only "
-    "or other our ours out over own please re s same shall she should so some such t than that the their theirs them "
-    "then there these they this those through to too under until up upon us very via was we were what when where "
-    "which while who whom why will with within without would you your yours".split()
-)
-"""Words that say nothing of their own; they need no origin in a title, and name nothing."""
 
 _THINGS = (
     "file document doc attachment",
@@ -45,7 +32,8 @@ _THINGS = (
     "booking reservation",
 )
 _THING = {word: words.split()[0] for words in _THINGS for word in words.split()} | {"pull request": "pr"}
-_GENERIC = frozenset("id ids number no nr num item record entry row ref reference".split())
+_GENERIC = frozenset("id ids uid key number no nr num item record entry row ref reference".split())
+_NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _OTHER_THINGS = frozenset(
     "task note comment post thread draft version page case room flight product job run build commit entry card".split()
 )
@@ -74,16 +62,6 @@ _QUOTED = re.compile(
 )
 _DIGIT = re.compile("[0-9]")
 _RAW = re.compile(r"[^\s<>\"`|\u2018-\u201f\u00ab\u00bb;]+")
-_LEADING = "([{*'#~_-,.:\""
-_TRAILING = ".,;:!?)]}*'_~-"
-_TERM = re.compile(r"[^\W_]+")
-_LINKISH = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?:[/:?#].*)?")
-_DOTTED = re.compile(r"\w\.\w")
-_SPACED = str.maketrans(
-    {chr(code): " " for code in range(128) if not chr(code).isalnum()}
-    | {chr(code): chr(code + 32) for code in range(65, 91)}
-)
-_SEPARATED = re.compile(r"[,;:!?()\[\]{}\"\u201c\u201d\u00ab\u00bb<>|\n\u2013\u2014\u2026]+")
 
 
 def named_values(text: str) -> set[Mention]:
@@ -140,7 +118,6 @@ def mentioned_values(kind: str, text: str) -> set[Mention]:
         return set()
 
 
-@lru_cache(maxsize=256)
 def in_order(kind: ArgumentType, text: str) -> list[str]:
     """Return the values of one kind that a text mentions, each once, in the order in which they stand there.
 
@@ -151,94 +128,13 @@ def in_order(kind: ArgumentType, text: str) -> list[str]:
     shown = visible(text)
     match kind:
         case ArgumentType.DATE:
-            found = list(_dates(shown.lower()))
+            spans = sorted(times.dates(shown.lower()), key=lambda found: found[1])
+            found = [("date", day) for day, _ in spans]
         case ArgumentType.AMOUNT | ArgumentType.INTEGER:
             found = list(_amounts(_without(shown, _taken(shown.lower()))))
         case _:
             found = list(_typed(kind, shown))
     return list(dict.fromkeys(value for name, value in found[:MAX_MENTIONS] if name == kind.value))
-
-
-def sequence(text: str) -> tuple[str, ...]:
-    """Return the words of a text in order, with `BREAK` where a sentence is interrupted.
-
-    An address, file name or number with inner marks is one word: a part of it is not in the sequence.
-    """
-    words: list[str] = []
-    for line in visible(text).splitlines():
-        for raw in fold(line).split():
-            _append_words(words, raw)
-        _interrupt(words)
-    while words and words[-1] == BREAK:
-        words.pop()
-    return tuple(words)
-
-
-@lru_cache(maxsize=256)
-def cover_terms(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the words of a text as a source and as a claim: `(gives, needs)`.
-
-    Whatever looks like an address, link or file name is given and needed whole. Stop words are in neither.
-    """
-    gives: set[str] = set()
-    needs: set[str] = set()
-    for raw in fold(text).split():
-        word = raw.lstrip(_LEADING).rstrip(_TRAILING + '"')
-        terms = {term for term in _TERM.findall(word) if term not in STOP_WORDS}
-        if _is_linkish(word):
-            gives.add(word)
-            needs.add(word)
-        else:
-            gives |= terms
-            needs |= terms
-    return frozenset(gives), frozenset(needs)
-
-
-def given_terms(text: str) -> Iterable[str]:
-    """Return the words that a text gives as a source, as `cover_terms` does; quick where it has no links."""
-    if not text.isascii() or "@" in text or "/" in text or _DOTTED.search(text) is not None:
-        return cover_terms(text)[0]
-    return text.translate(_SPACED).split()
-
-
-def _is_linkish(word: str) -> bool:
-    return "@" in word or "://" in word or _LINKISH.fullmatch(word) is not None
-
-
-def _append_words(words: list[str], raw: str) -> None:
-    if "@" in raw or "://" in raw:
-        word = raw.strip("<>()[]{}\"'`*_").rstrip(_TRAILING)
-        if raw[:1] in '([{<"\u201c':
-            _interrupt(words)
-        words.append(word)
-        if not raw.endswith(word):
-            _interrupt(words)
-        return
-    position = 0
-    numeric = raw.strip("$\u20ac\u00a3.,;:!?()")
-    if numeric and numeric[0].isdigit() and re.fullmatch(r"[0-9.,:'\u2019/-]+", numeric):
-        words.append(numeric)
-        if raw[-1:] in ",;:!?)":
-            _interrupt(words)
-        return
-    for match in _SEPARATED.finditer(raw):
-        _append_word(words, raw[position : match.start()])
-        _interrupt(words)
-        position = match.end()
-    _append_word(words, raw[position:])
-
-
-def _append_word(words: list[str], raw: str) -> None:
-    word = raw.strip("'`\u2018\u2019*_~.#-&+=%^$\u20ac\u00a3\\/" if not raw.startswith("/") else "'`*_~.,")
-    for possessive in ("'s", "\u2019s"):
-        word = word.removesuffix(possessive)
-    if word:
-        words.append(word)
-
-
-def _interrupt(words: list[str]) -> None:
-    if words and words[-1] != BREAK:
-        words.append(BREAK)
 
 
 def _typed(kind: ArgumentType, text: str) -> Iterator[Mention]:
@@ -357,17 +253,40 @@ def _thing(word: str | None) -> str | None:
 
 
 def thing(word: str) -> str:
-    """Return the name under which ids of a thing are kept: `document` and `file` are one thing."""
-    return _THING.get(word, word)
+    """Return the name under which ids of a thing are kept: `files` and `document` are the thing `file`.
+
+    Empty for a word that names no particular thing.
+    """
+    lowered = word.lower()
+    if lowered in _GENERIC or lowered in STOP_WORDS:
+        return ""
+    for form in (lowered, lowered.removesuffix("s"), lowered.removesuffix("es")):
+        if form in _THING or form in _OTHER_THINGS:
+            return _THING.get(form, form)
+    if lowered.endswith("ies"):
+        return lowered[:-3] + "y"
+    return lowered[:-1] if lowered.endswith("s") and not lowered.endswith("ss") else lowered
+
+
+def things(names: Sequence[str], tool: str) -> tuple[str, ...]:
+    """Return what the ids in a field may be ids of, going by names: the field's own, or else those around it.
+
+    Args:
+        names: of the members that lead to the field, its own last.
+        tool: that the result is of.
+    """
+    own = [word for word in _NAME_WORD.findall(names[-1]) if word.lower() not in _GENERIC] if names else []
+    around = own or [word for name in (*names[:-1], tool) for word in _NAME_WORD.findall(name)]
+    return tuple(dict.fromkeys(found for word in around if (found := thing(word))))
 
 
 def _raw_words(text: str) -> Iterator[str]:
     for match in _RAW.finditer(text):
-        word = match[0].lstrip("([{*'#,").rstrip(_TRAILING)
+        word = match[0].lstrip("([{*'#,").rstrip(TRAILING)
         if word:
             yield word
             for part in word.split(",") if "," in word else ():
-                yield part.strip(_TRAILING + _LEADING) or word
+                yield part.strip(TRAILING + LEADING) or word
     for match in _QUOTED.finditer(text):
         quoted = next(group for group in match.groups() if group is not None).strip()
         if quoted:

@@ -72,14 +72,20 @@ NOWHERE: Final = Origin(Label(Integrity.PUBLIC))
 """The origin of a value that nobody trusted vouches for."""
 
 
-def id_scope(section: str, names: str = "") -> str:
+def id_scope(section: str, *names: str) -> str:
     """Return the scope of an id: ids of two servers, or of two kinds of things, are not the same.
 
     Args:
         section: of the catalog.
-        names: what the id names, such as `file`; empty if the catalog does not say.
+        names: what the id names, such as `file`; of a field, everything that it may name. None if that is not known.
     """
-    return f"{section}/{thing(names)}" if names else section
+    return "/".join((section.replace("/", "|"), *filter(None, map(thing, names))))
+
+
+def scopes_of(scope: str) -> tuple[str, ...]:
+    """Return every scope under which an id of a field is asked for: the server's, and that of each thing."""
+    section, *names = scope.split("/")
+    return (section, *(f"{section}/{name}" for name in names))
 
 
 def public(label: Label) -> Label:

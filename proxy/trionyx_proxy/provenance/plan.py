@@ -5,10 +5,12 @@ Equal to `ToolEntry.field` for every place: a name goes before `*`, at the first
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType, Field, Shape, ToolEntry
+from trionyx_proxy.provenance.mentions import things
+from trionyx_proxy.provenance.origin import id_scope
 from trionyx_proxy.provenance.values import READERS
 
 _MAX_PLANS: Final = 256
@@ -21,13 +23,15 @@ class Plan:
         field: the description of a leaf here, or None.
         names: plans of the members that are spelled out.
         read: how a text here is read, see `values.READERS`; None for text, which any text is.
+        scope: of the ids here, see `id_scope`; empty for other kinds.
         any: plan of every position of a list, and of members that are not spelled out; None below which nothing is.
     """
 
-    __slots__ = ("any", "field", "names", "read")
+    __slots__ = ("any", "field", "names", "read", "scope")
 
-    def __init__(self, field: Field | None, names: dict[str, Plan], rest: Plan | None) -> None:
+    def __init__(self, field: Field | None, names: dict[str, Plan], rest: Plan | None, scope: str) -> None:
         self.field = field
+        self.scope = scope
         self.names = names
         self.any = rest
         is_text = field is None or field.type is ArgumentType.TEXT
@@ -39,7 +43,9 @@ def plan_of(entry: ToolEntry) -> Plan | None:
     kept = _PLANS.get(id(entry))
     if kept is not None and kept[0] is entry:
         return kept[1]
-    plan = _planned(entry.fields, 0) if entry.fields else None
+    # Of two shapes that match, the one that says a name where the other says `*` goes before.
+    fields = sorted(entry.fields.items(), key=lambda item: [step is None for step in item[0]])
+    plan = _planned(entry, fields, 0) if fields else None
     if len(_PLANS) >= _MAX_PLANS:
         _PLANS.clear()
     # Keeping the entry keeps its id from being given to another.
@@ -50,21 +56,22 @@ def plan_of(entry: ToolEntry) -> Plan | None:
 _PLANS: dict[int, tuple[ToolEntry, Plan | None]] = {}
 
 
-def _planned(fields: Mapping[Shape, Field], depth: int) -> Plan:
-    """Plan the places that all these shapes reach at a depth; of two that reach the same one, the first counts."""
-    here = next((field for shape, field in fields.items() if len(shape) == depth), None)
-    deeper = {shape: field for shape, field in fields.items() if len(shape) > depth}
-    anywhere = {shape: field for shape, field in deeper.items() if shape[depth] is None}
-    names = dict.fromkeys(step for shape in deeper if (step := shape[depth]) is not None)
+def _planned(entry: ToolEntry, fields: Sequence[tuple[Shape, Field]], depth: int) -> Plan:
+    """Plan the places that all these shapes reach at a depth; of several that end here, the first counts."""
+    here = next(((shape, field) for shape, field in fields if len(shape) == depth), None)
+    deeper = [(shape, field) for shape, field in fields if len(shape) > depth]
+    anywhere = [(shape, field) for shape, field in deeper if shape[depth] is None]
+    names = dict.fromkeys(step for shape, _ in deeper if (step := shape[depth]) is not None)
+    scope = ""
+    if here is not None and here[1].type is ArgumentType.ID:
+        path = [step for step in here[0] if step is not None]
+        scope = id_scope(entry.catalog, *things(path, entry.name))
     return Plan(
-        here,
+        None if here is None else here[1],
         {
-            # What is said of this very name comes first.
-            name: _planned(
-                {shape: field for shape, field in deeper.items() if shape[depth] == name} | anywhere,
-                depth + 1,
-            )
+            name: _planned(entry, [item for item in deeper if item[0][depth] in (name, None)], depth + 1)
             for name in names
         },
-        _planned(anywhere, depth + 1) if anywhere else None,
+        _planned(entry, anywhere, depth + 1) if anywhere else None,
+        scope,
     )

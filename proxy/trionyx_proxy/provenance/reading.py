@@ -15,7 +15,7 @@ from trionyx_proxy.catalog import ArgumentType, Field, ToolEntry
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance.document import ResultDocument, read_document
 from trionyx_proxy.provenance.handles import Hidden
-from trionyx_proxy.provenance.origin import Leaf, id_scope, public
+from trionyx_proxy.provenance.origin import Leaf, public
 from trionyx_proxy.provenance.plan import Plan, plan_of
 from trionyx_proxy.provenance.values import Scalar, conforms, normal
 
@@ -99,7 +99,6 @@ class _Walk:
     def __init__(self, entry: ToolEntry, is_public: bool) -> None:
         self.result_label = public(entry.result) if is_public else entry.result
         self._is_public = is_public
-        self._scope = id_scope(entry.catalog)
         self._held: dict[tuple[int, Any], bool] = {}
         self.leaves: list[Leaf] = []
         self.places: list[Place] = []
@@ -160,8 +159,7 @@ class _Walk:
             label = public(label)
             kind = _TEXT if isinstance(value, str) else _natural(value)
             read = ""
-        scope = self._scope if kind is ArgumentType.ID else ""
-        self.leaves.append(Leaf(pointer, value, kind, label, scope, read))
+        self.leaves.append(Leaf(pointer, value, kind, label, "" if plan is None else plan.scope, read))
         self.places.append(place)
 
     def _judged(self, field: Field, parent: dict[str, JSON], place: Place) -> Label:

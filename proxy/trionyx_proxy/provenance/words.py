@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from trionyx_proxy.core.account import PromptWords
-from trionyx_proxy.provenance.mentions import BREAK, STOP_WORDS, cover_terms, named_values, sequence
+from trionyx_proxy.provenance.mentions import named_values
+from trionyx_proxy.provenance.terms import BREAK, STOP_WORDS, cover_terms, sequence
 
 __all__ = ["EMPTY", "MAX_TOKENS", "PromptReader", "PromptWords", "digest", "prompt_implies", "prompt_words"]
 
