@@ -2,7 +2,7 @@
 
 Exit codes: 0 done · 1 ended by an internal error · 2 usage, configuration, key, token or policy cannot be used ·
 4 the log or the run's state cannot be used. Standard output belongs to the protocol (`serve`) or to the answer
-(`mint`); everything else goes to standard error.
+(`mint`, `explain`, `graph`); everything else goes to standard error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,19 +18,26 @@ import anyio
 import orjson
 import structlog
 
+from trionyx_audit.checkpoint import TrustedKey
+from trionyx_audit.cli.terminal import write_lines
 from trionyx_audit.errors import AuditError, KeyMaterialError
 from trionyx_audit.keys import load_signer
 from trionyx_policies.bundle import load_bundle
 from trionyx_policies.errors import PolicyError
 from trionyx_proxy.approvals.command import add_parser as add_approvals
 from trionyx_proxy.config import Config, check_files, load
-from trionyx_proxy.errors import ConfigError, Problem, StateError, TokenError
+from trionyx_proxy.errors import ConfigError, EvidenceError, Problem, StateError, TokenError
+from trionyx_proxy.inquiry import Inquiry, inquire, json_text, titles_of
 from trionyx_proxy.launcher import mint_run
 from trionyx_proxy.operatorlog import log_to_stderr
 from trionyx_proxy.pep.claimant import TOKEN_VARIABLE, claim
 from trionyx_proxy.pep.service import check_sections, open_service
 from trionyx_proxy.pep.wire import claim_stdio
 from trionyx_proxy.state import RunStore
+from trionyx_proxy.story import graph, report
+from trionyx_proxy.story.dot import dot
+from trionyx_proxy.story.drawing import svg
+from trionyx_proxy.story.sentence import sentences
 from trionyx_proxy.workplace import create
 
 LEVEL_VARIABLE = "TRIONYX_LOG_LEVEL"
@@ -53,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(UNUSABLE, str(error))
     except TokenError as error:
         return _fail(UNUSABLE, f"run token: {error}")
+    except EvidenceError as error:
+        return _fail(FAILED, f"audit log: {error}")
     except AuditError as error:
         return _fail(UNREADABLE, f"audit log: {error}")
     except StateError as error:
@@ -142,6 +151,63 @@ def _mint(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _explain(options: argparse.Namespace) -> int:
+    inquiry, bundle = _inquire(options)
+    call = inquiry.call(options.call)
+    titles = titles_of(bundle, must=options.bundle is not None)
+    told = inquiry.explain(call, titles, with_values=options.values)
+    return _print([json_text(report.to_json(told)).rstrip()] if options.json else sentences(told))
+
+
+def _graph(options: argparse.Namespace) -> int:
+    inquiry, _ = _inquire(options)
+    drawn = graph.graph_of(inquiry.chronicle, inquiry.basis, max_calls=options.calls)
+    match options.format:
+        case "svg":
+            text = svg(drawn)
+        case "json":
+            text = json_text(graph.to_json(drawn))
+        case _:
+            text = dot(drawn)
+    if options.out is None:
+        return _print([text.rstrip("\n")])
+    if inquiry.directory.resolve() in options.out.resolve().parents:
+        raise ConfigError((Problem(str(options.out), "nothing may be written into a log's directory"),))
+    try:
+        options.out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            (Problem(str(options.out), (error.strerror or "cannot be written").lower()),)
+        ) from error
+    return DONE
+
+
+def _print(lines: Iterable[str]) -> int:
+    try:
+        write_lines(lines)
+    except BrokenPipeError:
+        # The reader went away; keep the interpreter from failing again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def _inquire(options: argparse.Namespace) -> tuple[Inquiry, Path | None]:
+    """Read the log that is asked about; return it with the bundle that the titles of rules are to be taken from."""
+    key, bundle = options.key, getattr(options, "bundle", None)
+    if options.log is None:
+        config = load(_read(options.config), base=options.config.resolve().parent)
+        if not options.run or options.run in (".", "..") or Path(options.run).name != options.run:
+            raise ConfigError((Problem("--run", "name the run whose log is meant"),))
+        log = config.audit.directory / options.run
+        beside = config.audit.key.with_name(config.audit.key.name + ".vkey")
+        key = key or (str(beside) if beside.is_file() else None)
+        bundle = bundle or config.policy.bundle
+    else:
+        log = options.log
+    trusted = TrustedKey.load(key) if key else None
+    return inquire(log, trusted, unverified=options.unverified), bundle
+
+
 def _load(path: Path, *, minting: bool = False) -> Config:
     """Read and check a configuration; nothing is started if anything in it is wrong."""
     config = load(_read(path), base=path.resolve().parent)
@@ -183,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML"
         )
+    _add_inquiries(commands)
     mint.add_argument("--agent", required=True, metavar="NAME", help="name of the agent's definition")
     mint.add_argument("--user", required=True, metavar="USER", help="on whose behalf the agent acts")
     mint.add_argument("--tenant", default="", metavar="TENANT", help="may be left out")
@@ -191,6 +258,46 @@ def _parser() -> argparse.ArgumentParser:
     )
     mint.add_argument("--prompt-file", required=True, metavar="FILE", help="the trusted prompt, - for stdin")
     return parser
+
+
+def _add_inquiries(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser("explain", help="say in sentences why a call went as it went")
+    explain.add_argument("call", metavar="CALL", help="id of the call, or its number in the run")
+    explain.add_argument("--values", action="store_true", help="show the arguments, with the log's keyvault")
+    explain.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="policy bundle, for the words of its rules"
+    )
+    explain.add_argument("--json", action="store_true", help="print JSON")
+    explain.set_defaults(command=_explain)
+    drawn = commands.add_parser(
+        "graph", help="draw a run: calls, where arguments came from, where labels rose"
+    )
+    drawn.add_argument("--format", choices=("dot", "svg", "json"), default="dot", help="(default: dot)")
+    drawn.add_argument("-o", dest="out", type=Path, metavar="FILE", help="write it here")
+    drawn.add_argument(
+        "--calls",
+        type=_count,
+        default=graph.MAX_CALLS,
+        metavar="COUNT",
+        help="draw the last COUNT (default: 200)",
+    )
+    drawn.set_defaults(command=_graph)
+    for command in (explain, drawn):
+        which = command.add_mutually_exclusive_group(required=True)
+        which.add_argument("--log", type=Path, metavar="DIR", help="the run's log")
+        which.add_argument("--config", type=Path, metavar="FILE", help="the configuration; needs --run")
+        command.add_argument("--run", metavar="RUN", help="the run, with --config")
+        command.add_argument("--key", help="verifier key (NAME+ID+BASE64), or the file that holds it")
+        command.add_argument(
+            "--unverified", action="store_true", help="go on, and say so, where the log does not verify"
+        )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 10_000:
+        raise ValueError
+    return count
 
 
 if __name__ == "__main__":

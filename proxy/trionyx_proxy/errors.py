@@ -65,5 +65,9 @@ class StateError(ProxyError):
     """The run's state cannot be trusted or is owned by another process."""
 
 
+class EvidenceError(ProxyError):
+    """A log does not verify, or cannot show what was asked of it; holds no text from the log."""
+
+
 class UpstreamError(ProxyError):
     """An upstream server could not be started, spoke garbage, or went away."""

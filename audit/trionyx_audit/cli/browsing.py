@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from trionyx_audit.canonical import JSON
 from trionyx_audit.chain import Chain
 from trionyx_audit.checkpoint import TrustedKey
 from trionyx_audit.cli.terminal import compact, json_line, printable, write_lines
-from trionyx_audit.errors import FormatError, PayloadError
+from trionyx_audit.errors import FormatError
 from trionyx_audit.note import encode_base64
-from trionyx_audit.payload import Entry, Vault, entries, read_entry
-from trionyx_audit.reading import LineReader, located, read_manifest, records, unreadable
+from trionyx_audit.opening import PayloadOpener
+from trionyx_audit.reading import LineReader, located, read_manifest, records
 from trionyx_audit.record import COMMON, Record, commitments, leaf_hash
 from trionyx_audit.storage import Layout
 from trionyx_audit.verdict import Exit
@@ -53,7 +52,7 @@ def show(directory: Path, chosen: Filter, *, payload: bool, json: bool) -> Exit:
         UnreadableError: a file cannot be read.
         PayloadError: payloads are asked for and the key to open them cannot be read.
     """
-    opener = _PayloadOpener(directory) if payload else None
+    opener = PayloadOpener(directory) if payload else None
     for record in records(directory):
         if chosen.matches(record):
             opened = opener.open(record) if opener else {}
@@ -134,40 +133,6 @@ def _read_new(reader: LineReader, checker: Chain | LineVerifier, take: Callable[
         except FormatError as error:
             raise located(error, reader) from error
         take(Record(reader.size, str(body["type"]), body, line))
-
-
-class _PayloadOpener:
-    """Opens the payloads of records, segment by segment."""
-
-    def __init__(self, directory: Path) -> None:
-        self._layout = Layout(directory)
-        self._vault = Vault.load(self._layout, read_manifest(self._layout).origin)
-        self._firsts = LineReader(self._layout).segments
-        self._first = -1
-        self._entries: dict[tuple[int, str], Entry] = {}
-
-    def open(self, record: Record) -> dict[str, bytes | None]:
-        """Return each payload a record commits to; None where it is missing or not the one committed to."""
-        return {
-            name: self._one(record.seq, name, commit)
-            for name, (commit, _) in commitments(record.body).items()
-        }
-
-    def _one(self, seq: int, name: str, commit: str) -> bytes | None:
-        first = self._firsts[bisect_right(self._firsts, seq) - 1]
-        path = self._layout.payload(first)
-        try:
-            if first != self._first:
-                self._first = first
-                self._entries = {(entry.seq, entry.name): entry for entry in entries(path)}
-            entry = self._entries.get((seq, name))
-            if entry is None:
-                return None
-            return self._vault.open(seq, name, bytes.fromhex(commit), read_entry(path, entry))
-        except (PayloadError, ValueError):
-            return None
-        except OSError as error:
-            raise unreadable(path, error) from error
 
 
 def _payload_lines(opened: dict[str, bytes | None]) -> list[str]:
