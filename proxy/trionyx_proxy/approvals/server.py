@@ -68,6 +68,7 @@ def serve(store: ApprovalStore, directory: Path, *, by: str, port: int) -> int:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
+        listener.listen()
     except (OSError, OverflowError) as error:
         listener.close()
         raise StateError(f"port {port} of {HOST} cannot be used") from error

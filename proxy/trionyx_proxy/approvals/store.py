@@ -164,7 +164,7 @@ class ApprovalStore:
             StateError: it is not there, not pending any more, or over.
         """
         entry, decided_ms = self._pending(id_), self._clock()
-        approved = replace(entry, standing=Standing.APPROVED, by=by, decided_ms=decided_ms)
+        approved = self._proven(replace(entry, standing=Standing.APPROVED, by=by, decided_ms=decided_ms))
         given = tuple(self._vouched(approved, scope, any_tool=any_tool)) if scope is not None else ()
         with self._database.changing() as change:
             self._decide(change, approved)
@@ -190,12 +190,14 @@ class ApprovalStore:
             StateError: it is not there, not pending any more, or over.
         """
         entry = self._pending(id_)
-        rejected = replace(
-            entry,
-            standing=Standing.REJECTED,
-            by=by,
-            decided_ms=self._clock(),
-            reason=reason[:MAX_REASON_CHARS],
+        rejected = self._proven(
+            replace(
+                entry,
+                standing=Standing.REJECTED,
+                by=by,
+                decided_ms=self._clock(),
+                reason=reason[:MAX_REASON_CHARS],
+            )
         )
         with self._database.changing() as change:
             self._decide(change, rejected)
@@ -267,6 +269,9 @@ class ApprovalStore:
             raise StateError(f"the question is {entry.standing} already")
         return entry
 
+    def _proven(self, entry: Entry) -> Entry:
+        return replace(entry, proof=self._seal.prove(*entry.claims))
+
     def _decide(self, change: Change, entry: Entry) -> None:
         changed = change(
             "UPDATE approval SET standing = ?, by = ?, decided_ms = ?, reason = ?, proof = ? "
@@ -276,7 +281,7 @@ class ApprovalStore:
                 entry.by,
                 entry.decided_ms,
                 entry.reason,
-                self._seal.prove(*entry.claims),
+                entry.proof,
                 entry.id,
                 entry.decided_ms,
             ),

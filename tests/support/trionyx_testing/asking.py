@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trionyx_proxy.approvals.question import Matter, Question
 from trionyx_proxy.cli import main
 from trionyx_proxy.config import load
 from trionyx_proxy.launcher import mint_run
@@ -20,6 +21,24 @@ from trionyx_testing.workspace import Workspace, toolserver
 WAIT_S = 20.0
 STRANGER = "pay@stranger.example"
 """An address that no prompt of these tests names."""
+
+QUESTION = Question(
+    run="01JRUN",
+    agent="inbox",
+    user="emma",
+    tenant="acme",
+    call="c1",
+    tool="mail__send",
+    rules=(("PROV-002", "title"),),
+    arguments='{"to":["x@evil.example"]}',
+    matters=(
+        Matter("/to/0", "target", "email", "X@evil.example", "public", ()),
+        Matter("/to/1", "target", "email", "jonas@corp.example", "user", ("the registered request",)),
+        Matter("/body", "content", "text", "hello", "public", ()),
+        Matter("/sum", "amount", "amount", "not a sum", "public", ()),
+    ),
+)
+"""A question of which one value can be vouched for."""
 
 T = TypeVar("T")
 

@@ -34,6 +34,17 @@ POINTS = (
 )
 
 
+APPROVAL_POINTS = (
+    "before-claim",
+    "after-claim",
+    "before-used-record",
+    "after-used-record",
+    "approval-given",
+    "before-approved-forward",
+)
+"""Points of a call's life that only a call has which a person approved."""
+
+
 class Fuse:
     """Kills this process at the n-th time that it is lit."""
 
@@ -147,6 +158,24 @@ def arm(point: str, nth: int) -> None:
             sync_of("call.outcome", "before")
         case "mid-deliver":
             around(wire._PipeSink, "send", halfway(b'"trionyx/call"'))
+        case "before-claim" | "after-claim":
+            from trionyx_proxy.approvals.store import ApprovalStore
+
+            around(ApprovalStore, "claim", (before if point == "before-claim" else after)(lambda *_: True))
+        case "before-used-record":
+            from trionyx_proxy.approvals.journal import Journal
+
+            around(Journal, "used", before(lambda *_: True))
+        case "after-used-record":
+            from trionyx_proxy.core.event import ApprovalGiven
+
+            around(Run, "receive", before(lambda _, event: isinstance(event, ApprovalGiven)))
+        case "approval-given":
+            from trionyx_proxy.core.event import ApprovalGiven
+
+            around(Run, "receive", after(lambda _, event: isinstance(event, ApprovalGiven)))
+        case "before-approved-forward":
+            around(upstream_module.Upstream, "call", before(lambda *_, **__: True))
         case "never":
             pass
         case _:
