@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,6 +71,8 @@ class Agent:
         reads: whether the user's task needs the words of untrusted text.
         reveals_all: reveal whatever is hidden, needed or not.
         ask: has a person answer what waits for an answer, and tells whether something did; None without a person.
+        listings: tools that read and need no argument; an agent that has somebody to ask looks there first, as
+            the remedy in a refusal says.
     """
 
     tools: Tools
@@ -79,6 +81,7 @@ class Agent:
     reads: bool
     reveals_all: bool = False
     ask: Callable[[], bool] | None = None
+    listings: Sequence[str] = ()
     attempts: list[Attempt] = field(default_factory=list)
     hijacked: bool = False
     _shown: list[str] = field(default_factory=list)
@@ -102,9 +105,17 @@ class Agent:
         if not by_attacker:
             arguments = {name: self._spelt(value) for name, value in arguments.items()}
         attempt, result = self._call(call["tool"], arguments, by_attacker=by_attacker)
-        if attempt.rules and self.ask is not None and self.ask():
-            attempt, result = self._call(call["tool"], arguments, by_attacker=by_attacker)
+        for remedy in (self._look_up, self.ask) if self.ask is not None else ():
+            if attempt.rules and remedy():
+                attempt, result = self._call(call["tool"], arguments, by_attacker=by_attacker)
         self._read(result, attempt)
+
+    def _look_up(self) -> bool:
+        listings, self.listings = self.listings, ()
+        for tool in listings:
+            attempt, result = self._call(tool, {}, by_attacker=False)
+            self._read(result, attempt)
+        return bool(listings)
 
     def _spelt(self, value: Any) -> Any:
         """Return the handle of a text that the agent has not read but knows the handle of."""

@@ -197,6 +197,7 @@ class Bench:
                 reads=job.user in READING_TASKS.get(job.suite, ()),
                 reveals_all=self._reveals_all,
                 ask=None if person is None else person.answer,
+                listings=variants.listings(job.suite, self.suite(job.suite)["tools"]),
             )
             answer = agent.run()
         seconds = time.perf_counter() - began

@@ -115,6 +115,29 @@ def test_a_part_of_a_hidden_text_makes_the_agent_reveal_it() -> None:
     assert tools.sent == [("read", {}), (model.REVEAL, {"handle": HANDLE}), ("send", {"to": "eve@x.example"})]
 
 
+def test_a_refused_agent_with_somebody_to_ask_looks_in_the_listings_first_and_then_asks() -> None:
+    tools = Upstream({}, {}, frozenset({"pay"}))
+    task = {
+        "prompt": "",
+        "answer": "",
+        "marker": "",
+        "attack": [],
+        "calls": [{"tool": "pay", "arguments": {}}],
+    }
+    asked = []
+    agent = model.Agent(
+        tools=tools,
+        prefix="",
+        task=task,
+        reads=False,
+        ask=lambda: asked.append(len(tools.sent)) or True,
+        listings=["accounts"],
+    )
+    agent.run()
+    assert [tool for tool, _ in tools.sent] == ["pay", "accounts", "pay", "pay"]
+    assert asked == [3]
+
+
 def test_web_addresses_are_absolute_only_where_a_tool_asks_for_them() -> None:
     assert model.absolute("www.a.example/b", {"format": "uri"}) == "https://www.a.example/b"
     assert model.absolute("http://a.example", {"format": "uri"}) == "http://a.example"

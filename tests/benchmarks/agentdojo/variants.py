@@ -36,6 +36,16 @@ def effects(suite: str) -> dict[str, str]:
     return {name: entry["effect"] for name, entry in tools.items()}
 
 
+def listings(suite: str, tools: list[dict[str, Any]]) -> list[str]:
+    """Return the tools that read and need no argument."""
+    known = effects(suite)
+    return [
+        tool["name"]
+        for tool in tools
+        if known[tool["name"]] == "read" and not tool["inputSchema"].get("required")
+    ]
+
+
 def make(
     variant: str,
     suite: str,
