@@ -200,6 +200,22 @@ def test_what_a_call_adds_itself_is_no_cause_when_it_is_decided_again() -> None:
     assert "It was decided for release 2 times" in "\n".join(sentences(explanation))
 
 
+def test_text_behind_a_handle_has_a_source_and_is_nobodys_word() -> None:
+    source = {"kind": "handle", "call": "r1", "tool": "mail__read", "pointer": "/0/body"}
+    origins = [{"arg": "/id", "handle": True, "integrity": "public", "role": "content", "sources": [source]}]
+    chronicle = read(entries((5, {"origins": origins})))
+    told = "\n".join(sentences(explain(chronicle, chronicle.calls["r2"], VERIFIED, TITLES)))
+    assert (
+        "/id (content, a handle): it is the text behind a handle of call 1, mail__read, at /0/body. "
+        "It counts as written by anybody."
+    ) in told
+    edges = {
+        (edge.source, edge.target, edge.kind): edge.notes for edge in graph_of(chronicle, VERIFIED).edges
+    }
+    assert edges["c1", "c3", "provenance"] == ("/id <- /0/body",)
+    assert edges["c1", "c3", "taint"] == ("/id",)
+
+
 def test_an_unreadable_label_is_the_top_and_its_record_the_cause() -> None:
     chronicle = read(entries((3, {"label": None})))
     assert chronicle.label == TOP
@@ -222,7 +238,7 @@ def test_acts_of_people_are_told_with_the_calls_they_touch() -> None:
         Entry(
             90, "endorsement.given", {"run": "01JRUN", "endorsement": "e1", "by": "dana", "role": "selector"}
         ),
-        Entry(91, "approval.given", {"run": "01JRUN", "call": "s1", "by": "dana\x1b[2J"}),
+        Entry(91, "approval.approved", {"run": "01JRUN", "call": "s1", "by": "dana\x1b[2J"}),
         Entry(92, "approval.given", {"run": "01JRUN", "call": "elsewhere", "by": "dana"}),
     ]
     chronicle = read([*entries(), *acts])
@@ -230,9 +246,9 @@ def test_acts_of_people_are_told_with_the_calls_they_touch() -> None:
         call: "\n".join(sentences(explain(chronicle, chronicle.calls[call], VERIFIED, TITLES)))
         for call in ("r3", "s1", "r1")
     }
-    assert "Record 90, endorsement.given, at “”: by dana, endorsement e1, role selector." in lines["r3"]
-    assert "by “dana\\x1b[2J”, call s1." in lines["s1"]
-    assert "Record 9" not in lines["r1"]
+    assert "At “” a value was endorsed (record 90: by dana, endorsement e1, role selector)." in lines["r3"]
+    assert "a person said yes (record 91: by “dana\\x1b[2J”, call s1)." in lines["s1"]
+    assert "record 9" not in lines["r1"]
 
 
 def test_a_call_left_in_doubt_may_have_taken_effect() -> None:

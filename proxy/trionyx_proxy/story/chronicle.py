@@ -59,13 +59,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where one argument came from; without sources nobody trusted vouches for it."""
+    """Where one argument came from; `handle` where the agent named hidden text without having seen it."""
 
     argument: str
     role: str
     integrity: str
     handle: bool
     sources: tuple[Source, ...]
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether somebody trusted vouches for it; what stands behind a handle has a source, and may be anybody's."""
+        return bool(self.sources) and self.integrity in ("user", "system", "org")
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,5 +261,7 @@ def _acts(chronicle: Chronicle, call: Call, arguments: Iterable[Argument]) -> It
                 named |= {reference.source.call, reference.source.pointer}
     named.discard("")
     for act in chronicle.acts:
-        if act.call in named or not named.isdisjoint(act.members.values()):
+        if not named.isdisjoint(
+            act.members.get(member, "") for member in ("call", "approval", "endorsement")
+        ):
             yield act

@@ -146,7 +146,7 @@ def _is_touched(call: Call, tainting: Call) -> bool:
 
 
 def _unvouched(call: Call) -> list[str]:
-    return [origin.argument for origin in call.origins if not origin.sources]
+    return [origin.argument for origin in call.origins if not origin.is_trusted]
 
 
 def _outside(kind: str, chronicle: Chronicle, left_out: int) -> Node:

@@ -201,7 +201,7 @@ def _consent(body: Mapping[str, object]) -> Consent | None:
 
 
 _NOT_SHOWN: Final = frozenset(
-    {"v", "log", "prev", "kid", "boot", "ts", "type", "run", "agent", "tenant", "binding"}
+    {"v", "log", "prev", "kid", "boot", "ts", "type", "run", "agent", "user", "tenant", "binding", "digest"}
 )
 
 

@@ -113,13 +113,15 @@ def _argument(argument: Argument, told: Explanation) -> str:
     what = f"{pointer} ({name(origin.role)}{', a handle' if origin.handle else ''})"
     if not argument.references:
         return f"{what}: nobody trusted vouches for it. The agent may have it from anywhere."
-    places = "; also ".join(_source(reference, told) for reference in argument.references)
+    places = "; also ".join(
+        _source(reference, told, is_handle=origin.handle) for reference in argument.references
+    )
     worth = _TRUSTED.get(origin.integrity)
     trusted = f" It counts as written by {worth}." if worth else " It counts as written by anybody."
     return f"{what}: {places}.{trusted}"
 
 
-def _source(reference: Reference, told: Explanation) -> str:
+def _source(reference: Reference, told: Explanation, *, is_handle: bool) -> str:
     source = reference.source
     place = f" at {name(source.pointer)}" if source.pointer else ""
     match source.kind:
@@ -128,7 +130,8 @@ def _source(reference: Reference, told: Explanation) -> str:
         case "result":
             return f"it stands in the result of {_other(reference)}{place}"
         case "handle":
-            return f"it was taken from the text behind a handle of {_other(reference)}{place}"
+            how = "is" if is_handle else "was taken from"
+            return f"it {how} the text behind a handle of {_other(reference)}{place}"
         case "endorsement":
             act = f" ({name(source.call or source.pointer)})" if source.call or source.pointer else ""
             return f"a person, or a rule of the operator, has endorsed it{act}"
@@ -214,11 +217,23 @@ def _people(told: Explanation) -> Iterator[str]:
         yield _act(act)
 
 
+_ACTS: Final = {
+    "approval.asked": "a question was put to people",
+    "approval.approved": "a person said yes",
+    "approval.rejected": "a person said no",
+    "approval.expired": "the question was over",
+    "approval.used": "the approval was used up",
+    "endorsement.given": "a value was endorsed",
+    "endorsement.revoked": "an endorsement was taken back",
+}
+
+
 def _act(act: Act) -> str:
     members = ", ".join(
         f"{name(member)} {name(value)}" for member, value in sorted(act.members.items())[:MAX_MEMBERS]
     )
-    return f"Record {act.seq}, {name(act.type)}, at {_time(act.ts)}: {members or 'nothing more'}."
+    what = _ACTS.get(act.type, name(act.type))
+    return f"At {_time(act.ts)} {what} (record {act.seq}: {members or 'it says no more'})."
 
 
 def _label(told: Explanation) -> Iterator[str]:
