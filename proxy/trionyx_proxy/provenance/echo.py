@@ -162,7 +162,7 @@ class Echo:
         if not self._count or not texts:
             return set()
         found = self._whole_signs(shown)
-        if self._singles.isdisjoint(shown.words) and self._openers.isdisjoint(shown.pairs):
+        if self._singles.isdisjoint(shown.words) and not self._has_run(shown):
             return found
         owners, owned = shown.owned
         found |= self._located(owners, owned)
@@ -174,6 +174,25 @@ class Echo:
                 # It shows only in what the leaves decode to together.
                 return set(range(len(texts)))
         return found
+
+    def _has_run(self, shown: Shown) -> bool:
+        """Tell whether any written run of two words or more is in the texts, wherever."""
+        pairs, openers, words = shown.pairs, self._openers, shown.words
+        if openers.isdisjoint(pairs):
+            return False
+        # Many texts share two words with another; few share three.
+        for start, pair in enumerate(pairs):
+            if pair in openers and self._length_at(words, start, pair):
+                return True
+        return False
+
+    def _length_at(self, words: Sequence[str], start: int, pair: str) -> int:
+        """Return how many words from here on are a sign; 0 for none."""
+        if start + 2 < len(words):
+            longer = self._triples.get(pair + words[start + 2])
+            if longer is not None and (length := _length_of(longer, words[start : start + _MAX_SHINGLE])):
+                return length
+        return 2 if pair in self._pairs else 0
 
     def _located(self, owners: Sequence[int], words: Sequence[str]) -> set[int]:
         """Return the owners of the words that are signs; one owner owns all of them."""
@@ -187,13 +206,8 @@ class Echo:
             if start == last:
                 break
             pair = word + words[start + 1]
-            if pair not in self._openers:
-                continue
-            if pair in self._pairs:
-                found.update(owners[start : start + 2])
-            if start + 1 < last and (longer := self._triples.get(pair + words[start + 2])) is not None:
-                length = _length_of(longer, words[start : start + _MAX_SHINGLE])
-                found.update(owners[start : start + length])
+            if pair in self._openers:
+                found.update(owners[start : start + self._length_at(words, start, pair)])
         return found
 
     def _whole_signs(self, shown: Shown) -> set[int]:

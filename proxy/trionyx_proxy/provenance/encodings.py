@@ -39,7 +39,10 @@ _DENSE = (
     r"\U00020000-\U0003ffff"
 )
 _WORD = re.compile(rf"[{_DENSE}]|[^\W_{_DENSE}]+")
-_RUN = re.compile(r"(?=[a-z+/_-]*[A-Z0-9])[A-Za-z0-9+/_-]{12,}={0,2}")
+# Text in base64 has capitals, unless it is very short; a day is no base64.
+_RUN = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?![0-9]{4}-[0-9]{2}-)(?=[a-z0-9+/_-]*[A-Z])[A-Za-z0-9+/_-]{12,}={0,2}|(?<![0-9a-f])[0-9a-f]{24,}"
+)
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _JSON_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbf\"'/\\])")
 _PLAIN_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
