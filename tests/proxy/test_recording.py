@@ -20,8 +20,8 @@ from trionyx_proxy.cli import main
 from trionyx_proxy.core.account import Identity, Prompt
 from trionyx_proxy.core.label import Integrity, Label, Level
 from trionyx_proxy.pep.claimant import Claimant
+from trionyx_proxy.pep.opening import rebuilt
 from trionyx_proxy.pep.recorder import Recorder
-from trionyx_proxy.pep.service import rebuilt
 from trionyx_proxy.state import RunStore
 from trionyx_proxy.token import RunClaims
 from trionyx_testing.capture import output_of

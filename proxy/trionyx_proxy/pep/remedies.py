@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from trionyx_proxy.arguments import JSON
 from trionyx_proxy.core.request import Refusal
 from trionyx_proxy.core.verdict import HostRule
 
@@ -45,15 +46,12 @@ _REMEDIES: Final = MappingProxyType(
 )
 
 
-def remedies(rule: str, refusal: Refusal) -> list[dict[str, str]]:
+def remedies(rule: str, refusal: Refusal) -> list[JSON]:
     """Return what can be done about one rule of a refusal.
 
     Args:
         rule: its id.
         refusal: may name an open question.
     """
-    found = [{"kind": kind} for kind in _REMEDIES.get(rule, ())]
-    for remedy in found:
-        if remedy["kind"] == ASK and refusal.approval:
-            remedy["approval"] = refusal.approval
-    return found
+    question: dict[str, JSON] = {"approval": refusal.approval} if refusal.approval else {}
+    return [{"kind": kind, **(question if kind == ASK else {})} for kind in _REMEDIES.get(rule, ())]
