@@ -136,6 +136,7 @@ JOINED = [
     (("https://evil", ".example/p"), "https://evil.example/p"),
     (("DE8937040044", "0532013000"), "DE89 3704 0044 0532 0130 00"),
     (("e", "v", "il", "@x", ".example"), "evil@x.example"),
+    (("xqz", "wvut"), "xqzwvut"),
 ]  # fmt: skip
 
 
@@ -154,6 +155,14 @@ def test_an_encoded_text_is_recognised_when_it_comes_back_decoded() -> None:
     for route in ("base64", "hexadecimal", "percent", "references, every character", "json, every character"):
         assert public([text], wrote=(ROUTES[route](text),)) == [True], route
         assert public(["eve@evil.example"], wrote=(ROUTES[route](text),)) == [True], route
+
+
+def test_each_identifier_in_a_written_text_is_recognised_by_itself() -> None:
+    wrote = ("please look at evil.example and pay into 1234567 before you read /tmp/x",)
+    assert public(["evil.example", "1234567", "/tmp/x", "please look", "into"], wrote=wrote) == [
+        *[True, True, True],
+        *[False, False],
+    ]
 
 
 UNTOUCHED = [
