@@ -6,6 +6,7 @@ Exit codes: 0 all is well; 1 the bundle has problems, or its tests fail; 2 the c
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -20,6 +21,8 @@ from trionyx_policies.engine import EngineSettings
 from trionyx_policies.errors import BundleError, EngineError
 from trionyx_policies.install import install_opa
 from trionyx_policies.point import PolicyPoint
+from trionyx_policies.proposal import accept, load_proposal, propose, write_proposal
+from trionyx_policies.proposal.listing import live_list, saved_list
 from trionyx_policies.schema import SHIPPED
 from trionyx_policies.toolchain import find_opa
 from trionyx_policies.trials import run_tests
@@ -99,7 +102,11 @@ def _test(arguments: argparse.Namespace) -> int:
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    target: Path = arguments.directory
+    if arguments.tools is not None or arguments.server:
+        return _propose(arguments)
+    target: Path | None = arguments.directory
+    if target is None or arguments.section is not None:
+        raise EngineError("init takes a directory for a bundle, or --tools or --command for a proposal")
     if target.exists() and any(target.iterdir()):
         raise EngineError(f"{target}: exists and is not empty")
     tests = [path.relative_to(SHIPPED).as_posix() for path in SHIPPED.rglob("*_test.rego")]
@@ -108,6 +115,29 @@ def _init(arguments: argparse.Namespace) -> int:
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.write_bytes((SHIPPED / name).read_bytes())
     print(f"{target}: edit data/*.json; digest {digest_of(read_files(target))}")
+    return _FINE
+
+
+def _propose(arguments: argparse.Namespace) -> int:
+    if arguments.tools is not None and arguments.server:
+        raise EngineError("init takes --tools or --command, not both")
+    if arguments.server:
+        called, tools = live_list(arguments.server)
+    else:
+        called, tools = arguments.tools.stem, saved_list(arguments.tools)
+    # A server's name for itself need not be fit for a file.
+    section = arguments.section or re.sub(r"[^A-Za-z0-9_-]+", "-", called).strip("-")[:64]
+    path = write_proposal(propose(section, tools), arguments.directory or Path("."))
+    print(f"{path}: a proposal for {len(tools)} listed tools, which nothing enforces")
+    print(f"read and correct it, then: trionyx-policy accept {path} --into BUNDLE")
+    return _FINE
+
+
+def _accept(arguments: argparse.Namespace) -> int:
+    proposal = load_proposal(arguments.proposal)
+    for change in accept(proposal, _directory(arguments), replace=arguments.replace):
+        print(change)
+    print(f"digest {digest_of(read_files(arguments.directory))}")
     return _FINE
 
 
@@ -152,8 +182,26 @@ def _parser() -> argparse.ArgumentParser:
     for command in (check, build, tests):
         command.add_argument("--opa", type=Path, help="the opa executable")
     tests.add_argument("--threshold", type=float, default=95.0, help="least percentage of lines (95)")
-    init = add("init", _init, "Copy the shipped bundle, to edit it.")
-    init.add_argument("directory", type=Path, help="where to; must be empty or absent")
+    init = add(
+        "init", _init, "Copy the shipped bundle, to edit it; or propose a catalog for a server's tools."
+    )
+    init.add_argument("directory", type=Path, nargs="?", help="where to; for a bundle empty or absent")
+    init.add_argument("--tools", type=Path, help="propose for a saved tools/list")
+    init.add_argument("--section", help="section of the catalog (the server's name for itself)")
+    init.add_argument(
+        "--command",
+        dest="server",
+        nargs=argparse.REMAINDER,
+        help="propose for the tools of a server on stdio; takes the rest of the line",
+    )
+    acceptance = add("accept", _accept, "Take a proposal over into a bundle's catalog.")
+    acceptance.add_argument("proposal", type=Path, help="proposals/SECTION.json, read and corrected")
+    acceptance.add_argument(
+        "--into", dest="directory", metavar="BUNDLE", type=Path, default=Path("."), help="the bundle (.)"
+    )
+    acceptance.add_argument(
+        "--replace", action="store_true", help="describe anew what the catalog knows otherwise"
+    )
     opa = add("opa", _install, "Manage the OPA executable.")
     opa.add_subparsers(required=True, metavar="install").add_parser("install").set_defaults(command=_install)
     return parser

@@ -24,6 +24,7 @@ from trionyx_audit.checkpoint import TrustedKey
 from trionyx_audit.keys import FileSigner
 from trionyx_audit.verdict import Severity
 from trionyx_audit.verify import verify
+from trionyx_testing.asking import minted
 from trionyx_testing.client import Client, Served, refused, text_of
 from trionyx_testing.parts import need
 from trionyx_testing.workspace import SHIPPED, Workspace
@@ -208,7 +209,8 @@ def direct(ground: Ground) -> Iterator[dict[str, Client]]:
 @pytest.fixture(scope="module")
 def served(ground: Ground, direct: dict[str, Client]) -> Iterator[Served]:
     """One proxy whose run has read a file, so that its label is the same for every test."""
-    with Served(ground.workspace) as served:
+    asked = f"Keep a note in {ground.root}/docs/note.txt, and open the branch spring in {ground.repository}."
+    with Served(ground.workspace, minted(ground.workspace, asked)) as served:
         text_of(served.call("filesystem__read_text_file", path=str(ground.root / "docs/lines.txt")))
         yield served
 
@@ -292,7 +294,9 @@ def test_what_the_catalog_knows_is_offered_and_nothing_else(
     listed = served.request("tools/list")
     assert listed is not None
     # The shipped catalog describes these servers as they are, down to the last tool.
-    assert {tool["name"] for tool in listed["result"]["tools"]} == real - {"__".join(tool) for tool in GROWN}
+    offered = {tool["name"] for tool in listed["result"]["tools"]}
+    own = {name for name in offered if name.startswith("trionyx_")}  # no upstream can have this alias
+    assert offered - own == real - {"__".join(tool) for tool in GROWN}
 
 
 @pytest.mark.guarantee("G21")

@@ -59,8 +59,15 @@ LEAVES = [*[(kind, None, name) for kind in ("messages", "mails") for name in ("i
           ("by", "x", "count"), ("by", "a/b", "z"), ("by", "x", "y"), ()]  # fmt: skip
 
 
-def read(tool: Any, sets: Any = SETS) -> ToolEntry:
-    data: Any = {"catalog": {"sets": sets, "servers": {"s": {"tools": {"t": tool}}}}}
+LABELS: dict[str, Any] = {
+    "inner": label("org"),
+    "odd": {**label("system"), "integrity": "mine"},
+    "none": None,
+}
+
+
+def read(tool: Any, sets: Any = SETS, labels: Any = LABELS) -> ToolEntry:
+    data: Any = {"catalog": {"labels": labels, "sets": sets, "servers": {"s": {"tools": {"t": tool}}}}}
     entry = Catalog.from_data(data).tool("s", "t")
     assert entry is not None
     return entry
@@ -153,6 +160,18 @@ def test_an_unreadable_label_of_a_field_is_top(odd: JSON) -> None:
     assert field(when=[{"field": "sender", "in": "organisation", "label": odd}]) == Field(
         ArgumentType.TEXT, TOP
     )
+
+
+@pytest.mark.guarantee("G03")
+def test_a_label_may_be_named() -> None:
+    named = [{"field": "sender", "in": "organisation", "label": "inner"}]
+    assert [case.label for case in field(when=named).cases] == [parse_label(label("org"))]
+    for unknown in ("odd", "none", "Inner", "", "public"):
+        assert field(label=unknown) == Field(ArgumentType.TEXT, TOP)
+        assert field(when=[{**named[0], "label": unknown}]) == Field(ArgumentType.TEXT, TOP)
+    for odd in (None, [], "inner", {"inner": "inner"}):
+        tool = {**TOOL, "fields": {"/x": {"type": "id", "label": "inner"}}}
+        assert read(tool, labels=odd).field(("x",)) == Field(ArgumentType.TEXT, TOP)
 
 
 @pytest.mark.guarantee("G03")

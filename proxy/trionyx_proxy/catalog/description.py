@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from trionyx_proxy.arguments import JSON
 from trionyx_proxy.catalog.clearance import read_clearance
 from trionyx_proxy.catalog.entry import EVERYTHING, Argument, Resource, ToolEntry, ValueSet, Zone
-from trionyx_proxy.catalog.field import TYPES, read_fields, read_shape
+from trionyx_proxy.catalog.field import TYPES, Vocabulary, read_fields, read_shape
 from trionyx_proxy.catalog.member import listed_domain, listed_value
 from trionyx_proxy.catalog.vocabulary import EFFECTS, Role, Shape
 from trionyx_proxy.core.label import parse_label
@@ -21,7 +21,7 @@ def read_tool(
     section: str,
     name: str,
     described: Mapping[str, JSON],
-    sets: Mapping[str, ValueSet],
+    vocabulary: Vocabulary,
     area: tuple[tuple[str, ...], tuple[Zone, ...]],
 ) -> ToolEntry | None:
     """Read one tool's entry; None if it has no known effect.
@@ -30,7 +30,7 @@ def read_tool(
         section: of the catalog.
         name: the tool's own.
         described: the entry.
-        sets: the catalog's sets, by name.
+        vocabulary: what its fields may refer to.
         area: roots and zones of the section.
     """
     effect = described.get("effect")
@@ -48,14 +48,17 @@ def read_tool(
         clearance=read_clearance(described.get("clearance")),
         roots=area[0],
         zones=area[1],
-        fields=read_fields(described.get("fields"), result, sets),
+        fields=read_fields(described.get("fields"), result, vocabulary),
         resource=_read_resource(described["resource"], arguments) if "resource" in described else None,
     )
 
 
-def read_sets(value: JSON) -> dict[str, ValueSet]:
-    """Read the catalog's sets by name; a set that holds anything unreadable holds nobody."""
-    return {name: _read_set(members) for name, members in _object(value).items()}
+def read_vocabulary(catalog: Mapping[str, JSON]) -> Vocabulary:
+    """Read the catalog's labels and sets; an unreadable label is TOP, an unreadable set holds nobody."""
+    return Vocabulary(
+        labels={name: parse_label(label) for name, label in _object(catalog.get("labels")).items()},
+        sets={name: _read_set(members) for name, members in _object(catalog.get("sets")).items()},
+    )
 
 
 def _read_set(value: JSON) -> ValueSet:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from trionyx_proxy.arguments import JSON
 from trionyx_proxy.catalog.entry import Case, Field, ValueSet
 from trionyx_proxy.catalog.vocabulary import ArgumentType, Shape
-from trionyx_proxy.core.label import Integrity, Label, parse_label
+from trionyx_proxy.core.label import TOP, Integrity, Label, parse_label
 
 ITSELF = ""
 """As the `field` of a case: the value that is labelled, and not a sibling."""
@@ -33,13 +33,34 @@ def read_shape(pattern: object) -> Shape | None:
     return tuple(None if step == "*" else step.replace("~1", "/").replace("~0", "~") for step in steps)
 
 
-def read_fields(value: JSON, result: Label, sets: Mapping[str, ValueSet]) -> dict[Shape, Field]:
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What fields refer to by name.
+
+    Args:
+        labels: the catalog's labels; a name that is not here is TOP.
+        sets: the catalog's sets; a name that is not here is the empty set.
+    """
+
+    labels: Mapping[str, Label]
+    sets: Mapping[str, ValueSet]
+
+    def label(self, value: JSON) -> Label:
+        """Read a label, spelled out or named."""
+        return self.labels.get(value, TOP) if isinstance(value, str) else parse_label(value)
+
+    def members(self, name: str) -> ValueSet:
+        """Return a set by name."""
+        return self.sets.get(name, ValueSet())
+
+
+def read_fields(value: JSON, result: Label, vocabulary: Vocabulary) -> dict[Shape, Field]:
     """Read the fields of one tool's result.
 
     Args:
         value: the entry's `fields`.
         result: label of the whole result, which bounds every field's.
-        sets: the catalog's sets, by name.
+        vocabulary: of the catalog.
     """
     described: dict[Shape, JSON] = {}
     for pattern, field in (value if isinstance(value, dict) else {}).items():
@@ -48,17 +69,17 @@ def read_fields(value: JSON, result: Label, sets: Mapping[str, ValueSet]) -> dic
             # It could mean any place, and shadow any other description: nothing is described.
             return {}
         described[shape] = field
-    reading = _Reading(described, result, sets)
+    reading = _Reading(described, result, vocabulary)
     return {shape: reading.field(shape) for shape in described}
 
 
 class _Reading:
     """The descriptions of one result, which refer to each other."""
 
-    def __init__(self, described: Mapping[Shape, JSON], result: Label, sets: Mapping[str, ValueSet]) -> None:
+    def __init__(self, described: Mapping[Shape, JSON], result: Label, vocabulary: Vocabulary) -> None:
         self._described = described
         self._result = result
-        self._sets = sets
+        self._vocabulary = vocabulary
 
     def field(self, shape: Shape) -> Field:
         """Read one field. One odd case closes the field: it might be the one that restricts."""
@@ -74,7 +95,7 @@ class _Reading:
         described = self._described[shape]
         if not isinstance(described, dict) or not described.keys() <= {"type", "label", "when"}:
             return None
-        kind, label = described.get("type"), parse_label(described.get("label"))
+        kind, label = described.get("type"), self._vocabulary.label(described.get("label"))
         if not isinstance(kind, str) or kind not in TYPES or not label.flows_to(self._result):
             return None
         return Field(TYPES[kind], label)
@@ -89,22 +110,22 @@ class _Reading:
         label = self._result
         described = self._described[shape]
         if isinstance(described, dict):
-            label = label.join(parse_label(described.get("label")))
+            label = label.join(self._vocabulary.label(described.get("label")))
         for case in self._when(shape) or []:
-            label = label.join(parse_label(case.get("label") if isinstance(case, dict) else None))
+            label = label.join(self._vocabulary.label(case.get("label") if isinstance(case, dict) else None))
         return Field(ArgumentType.TEXT, label)
 
     def _case(self, shape: Shape, given: JSON, field: Field) -> Case | None:
         if not isinstance(given, dict) or given.keys() != {"field", "in", "label"}:
             return None
-        name, members, label = given["field"], given["in"], parse_label(given["label"])
+        name, members, label = given["field"], given["in"], self._vocabulary.label(given["label"])
         if not isinstance(name, str) or not isinstance(members, str):
             return None
         vouching = self._vouching(shape, name, members)
         if vouching is None or not label.flows_to(field.label):
             return None
         label = replace(label, integrity=max(label.integrity, vouching))
-        known = self._sets.get(members, ValueSet())
+        known = self._vocabulary.members(members)
         return Case(name, known, label) if label.flows_to(field.label) else None
 
     def _vouching(self, shape: Shape, name: str, members: str) -> Integrity | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trionyx_proxy.arguments import JSON
 from trionyx_proxy.catalog.clearance import Clearances, place, read_clearance
-from trionyx_proxy.catalog.description import read_sets, read_tool
+from trionyx_proxy.catalog.description import read_tool, read_vocabulary
 from trionyx_proxy.catalog.entry import ToolEntry, Zone
 from trionyx_proxy.catalog.vocabulary import ADDRESSING
 from trionyx_proxy.core.label import BOTTOM, TOP, Label
@@ -108,11 +108,11 @@ def _read_tools(data: Mapping[str, JSON]) -> dict[tuple[str, str], ToolEntry]:
     tools: dict[tuple[str, str], ToolEntry] = {}
     places = _object(data.get("paths"))
     catalog = _object(data.get("catalog"))
-    sets = read_sets(catalog.get("sets"))
+    vocabulary = read_vocabulary(catalog)
     for section, server in _object(catalog.get("servers")).items():
         area = _read_area(places.get(section))
         for name, described in _object(_object(server).get("tools")).items():
-            entry = read_tool(section, name, _object(described), sets, area)
+            entry = read_tool(section, name, _object(described), vocabulary, area)
             if entry is not None:
                 tools[section, name] = entry
     return tools
