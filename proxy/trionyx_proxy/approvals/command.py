@@ -13,7 +13,7 @@ from pathlib import Path
 from trionyx_proxy.approvals import listing
 from trionyx_proxy.approvals.display import quoted, render
 from trionyx_proxy.approvals.people import approvers, operator
-from trionyx_proxy.approvals.rows import Endorsement, Entry, Scope, Standing
+from trionyx_proxy.approvals.rows import ANY_TOOL, Endorsement, Entry, Scope, Standing
 from trionyx_proxy.approvals.store import ApprovalStore
 from trionyx_proxy.config import Config
 from trionyx_proxy.errors import ConfigError, Problem, StateError
@@ -55,12 +55,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     )
     reject = action("reject", _reject, "say no to one call")
     reject.add_argument("--reason", default="", metavar="TEXT", help="for the record; the agent is not told")
+    vouch = action("endorse", _endorse, "vouch for a value that nobody has asked about")
+    vouch.add_argument("--kind", required=True, help="as in the catalog: email, iban, host, id …")
+    vouch.add_argument("--role", required=True, help="as in the catalog: target, selector, amount …")
+    vouch.add_argument(
+        "--tool", default=ANY_TOOL, help="offered name of the one tool it counts for (default: every)"
+    )
+    vouch.add_argument("--tenant", default="", help="in which it counts (default: the one without a name)")
+    vouch.add_argument(
+        "--run", default="", help="the only run it counts in (default: every run of the tenant)"
+    )
+    vouch.add_argument("value", metavar="VALUE")
     vouched = action("endorsements", _endorsements, "list the values that people vouched for")
     vouched.add_argument("--all", action="store_true", help="also the revoked ones")
     revoke = action("revoke", _revoke, "take back an endorsement")
     for parser in (shown, approve, reject, revoke):
         parser.add_argument("id", metavar="ID")
-    for parser in (listed, shown, approve, reject, vouched, revoke):
+    for parser in (listed, shown, approve, reject, vouch, vouched, revoke):
         parser.add_argument("--json", action="store_true", help="print JSON, one value per line")
     served = action("serve", _serve, "serve the same over HTTP on this machine only")
     served.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1 (default: any free one)")
@@ -116,6 +127,20 @@ def _approve(store: ApprovalStore, options: argparse.Namespace) -> int:
 def _reject(store: ApprovalStore, options: argparse.Namespace) -> int:
     entry = store.reject(options.id, allowed_operator(options.allowed), options.reason)
     print(listing.line(listing.summary(entry)) if options.json else f"rejected {entry.id}")
+    return 0
+
+
+def _endorse(store: ApprovalStore, options: argparse.Namespace) -> int:
+    given = store.endorse(
+        options.value,
+        allowed_operator(options.allowed),
+        kind=options.kind,
+        role=options.role,
+        tool=options.tool,
+        tenant=options.tenant,
+        run=options.run,
+    )
+    print(listing.line(listing.described(given)) if options.json else _vouched(given))
     return 0
 
 

@@ -85,6 +85,11 @@ class Seal:
         return hmac.digest(self._digest_key, orjson.dumps(members), "sha256").hex()
 
 
+def bound(id_: str, run: str, digest: str) -> str:
+    """Return what ties sealed bytes to their row."""
+    return f"{id_} {run} {digest}"
+
+
 def write_secret(path: Path, data: bytes) -> None:
     """Write a new file that only its owner can read; an existing one is left alone.
 

@@ -17,8 +17,9 @@ import orjson
 from trionyx_proxy.approvals.database import Change, Database
 from trionyx_proxy.approvals.question import Question, decode
 from trionyx_proxy.approvals.rows import ANY_TOOL, Endorsement, Entry, Scope, Standing
-from trionyx_proxy.approvals.sealing import Seal
-from trionyx_proxy.catalog import ArgumentType
+from trionyx_proxy.approvals.sealing import Seal, bound
+from trionyx_proxy.approvals.vouching import endorsement_row, proven, read_endorsement
+from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.errors import StateError
 from trionyx_proxy.provenance.values import normal
 from trionyx_proxy.token import mint_ulid
@@ -121,7 +122,7 @@ class ApprovalStore:
 
     def put(self, entry: Entry) -> None:
         """Let people see a question."""
-        sealed = self._seal.close(entry.question.encode(), _bound(entry.id, entry.run, entry.binding))
+        sealed = self._seal.close(entry.question.encode(), bound(entry.id, entry.run, entry.binding))
         row = (
             entry.id, entry.run, entry.subject, entry.binding, orjson.dumps(entry.rules).decode(),
             entry.asked_ms, entry.expires_ms, entry.standing.value, "", 0, "", b"", sealed,
@@ -169,19 +170,46 @@ class ApprovalStore:
         with self._database.changing() as change:
             self._decide(change, approved)
             for endorsement in given:
-                value = self._seal.close(
-                    orjson.dumps(endorsement.value),
-                    _bound(endorsement.id, endorsement.run, endorsement.digest),
-                )
-                row = (
-                    *endorsement.claims[1:8], endorsement.scope.value, value, endorsement.digest, by,
-                    decided_ms, 0, "", endorsement.proof,
-                )  # fmt: skip
-                change(
-                    f"INSERT INTO endorsement ({_ENDORSEMENT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
-                    row,
-                )
+                self._insert(change, endorsement)
         return approved, given
+
+    def endorse(
+        self, value: str, by: str, *, kind: str, role: str, tool: str, tenant: str, run: str
+    ) -> Endorsement:
+        """Vouch for a value that nobody has asked about.
+
+        Args:
+            value: as a call would hold it.
+            by: who vouches, as the caller has established.
+            kind: as in the catalog, and so `role`.
+            role: its part in a call.
+            tool: offered name, or `*` for every tool.
+            tenant: in which it counts; "" is one too.
+            run: the only run it counts in, or "" for every run of the tenant.
+
+        Raises:
+            StateError: the value is not of its kind, or a role or kind does not exist.
+        """
+        digest = self.digest(tenant, kind, role, value)
+        if digest is None or role not in {known.value for known in Role}:
+            raise StateError("there is no such kind or role, or the value is not of its kind")
+        given = proven(
+            self._seal,
+            approval="",
+            run=run,
+            tenant=tenant,
+            kind=kind,
+            role=role,
+            tool=tool,
+            scope=Scope.RUN if run else Scope.ALWAYS,
+            value=value,
+            digest=digest,
+            by=by,
+            given_ms=self._clock(),
+        )
+        with self._database.changing() as change:
+            self._insert(change, given)
+        return given
 
     def reject(self, id_: str, by: str, reason: str = "") -> Entry:
         """Say no to a pending question.
@@ -269,6 +297,12 @@ class ApprovalStore:
             raise StateError(f"the question is {entry.standing} already")
         return entry
 
+    def _insert(self, change: Change, endorsement: Endorsement) -> None:
+        change(
+            f"INSERT INTO endorsement ({_ENDORSEMENT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constant
+            endorsement_row(self._seal, endorsement),
+        )
+
     def _proven(self, entry: Entry) -> Entry:
         return replace(entry, proof=self._seal.prove(*entry.claims))
 
@@ -295,8 +329,8 @@ class ApprovalStore:
             digest = self.digest(question.tenant, matter.kind, matter.role, matter.value)
             if not matter.can_be_endorsed or digest is None:
                 continue
-            found = Endorsement(
-                id=mint_ulid(),
+            yield proven(
+                self._seal,
                 approval=entry.id,
                 run=entry.run,
                 tenant=question.tenant,
@@ -308,11 +342,7 @@ class ApprovalStore:
                 digest=digest,
                 by=entry.by,
                 given_ms=entry.decided_ms,
-                revoked_ms=0,
-                revoked_by="",
-                proof=b"",
             )
-            yield replace(found, proof=self._seal.prove(*found.claims))
 
     def _approvals(self, condition: str, parameters: tuple[str, ...]) -> tuple[Entry, ...]:
         rows = self._database.read(f"SELECT {_APPROVAL} FROM approval {condition}", parameters)  # noqa: S608 - constants
@@ -335,7 +365,7 @@ class ApprovalStore:
                 decided_ms=decided_ms,
                 reason=reason,
                 proof=proof,
-                question=decode(self._seal.open(sealed, _bound(id_, run, binding))),
+                question=decode(self._seal.open(sealed, bound(id_, run, binding))),
             )
         except (StateError, ValueError):
             return None
@@ -344,31 +374,7 @@ class ApprovalStore:
         return entry
 
     def _endorsement(self, row: tuple[Any, ...]) -> Endorsement | None:
-        id_, approval, run, tenant, kind, role, tool, scope, sealed, digest, *rest = row
-        by, given_ms, revoked_ms, revoked_by, proof = rest
-        try:
-            found = Endorsement(
-                id=id_,
-                approval=approval,
-                run=run,
-                tenant=tenant,
-                kind=kind,
-                role=role,
-                tool=tool,
-                scope=Scope(scope),
-                value=orjson.loads(self._seal.open(sealed, _bound(id_, run, digest))),
-                digest=digest,
-                by=by,
-                given_ms=given_ms,
-                revoked_ms=revoked_ms,
-                revoked_by=revoked_by,
-                proof=proof,
-            )
-        except (StateError, ValueError):
+        found = read_endorsement(self._seal, row)
+        if found is None or found.digest != self.digest(found.tenant, found.kind, found.role, found.value):
             return None
-        is_same = digest == self.digest(tenant, kind, role, found.value)
-        return found if is_same and self._seal.is_proven(proof, *found.claims) else None
-
-
-def _bound(id_: str, run: str, digest: str) -> str:
-    return f"{id_} {run} {digest}"
+        return found

@@ -1,0 +1,85 @@
+"""Endorsements as rows: written with the key's proof, read back only with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from trionyx_proxy.approvals.rows import Endorsement, Scope
+from trionyx_proxy.approvals.sealing import Seal, bound
+from trionyx_proxy.errors import StateError
+from trionyx_proxy.token import mint_ulid
+
+
+def proven(
+    seal: Seal,
+    *,
+    approval: str,
+    run: str,
+    tenant: str,
+    kind: str,
+    role: str,
+    tool: str,
+    scope: Scope,
+    value: str | int | float | bool,
+    digest: str,
+    by: str,
+    given_ms: int,
+) -> Endorsement:
+    """Return a new endorsement with its proof; arguments as in `rows.Endorsement`."""
+    found = Endorsement(
+        id=mint_ulid(),
+        approval=approval,
+        run=run,
+        tenant=tenant,
+        kind=kind,
+        role=role,
+        tool=tool,
+        scope=scope,
+        value=value,
+        digest=digest,
+        by=by,
+        given_ms=given_ms,
+        revoked_ms=0,
+        revoked_by="",
+        proof=b"",
+    )
+    return replace(found, proof=seal.prove(*found.claims))
+
+
+def endorsement_row(seal: Seal, given: Endorsement) -> tuple[Any, ...]:
+    """Return the columns of a new endorsement, its value sealed."""
+    value = seal.close(orjson.dumps(given.value), bound(given.id, given.run, given.digest))
+    return (
+        *(given.id, given.approval, given.run, given.tenant, given.kind, given.role, given.tool),
+        *(given.scope.value, value, given.digest, given.by, given.given_ms, 0, "", given.proof),
+    )
+
+
+def read_endorsement(seal: Seal, row: tuple[Any, ...]) -> Endorsement | None:
+    """Return an endorsement, or None where the key proves nothing; the digest is for the caller to check."""
+    id_, approval, run, tenant, kind, role, tool, scope, sealed, digest, *rest = row
+    by, given_ms, revoked_ms, revoked_by, proof = rest
+    try:
+        found = Endorsement(
+            id=id_,
+            approval=approval,
+            run=run,
+            tenant=tenant,
+            kind=kind,
+            role=role,
+            tool=tool,
+            scope=Scope(scope),
+            value=orjson.loads(seal.open(sealed, bound(id_, run, digest))),
+            digest=digest,
+            by=by,
+            given_ms=given_ms,
+            revoked_ms=revoked_ms,
+            revoked_by=revoked_by,
+            proof=proof,
+        )
+    except (StateError, ValueError):
+        return None
+    return found if seal.is_proven(proof, *found.claims) else None
