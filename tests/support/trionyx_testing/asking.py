@@ -18,7 +18,7 @@ from trionyx_testing.capture import output_of
 from trionyx_testing.client import Served
 from trionyx_testing.workspace import Workspace, toolserver
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 STRANGER = "pay@stranger.example"
 """An address that no prompt of these tests names."""
 
