@@ -95,12 +95,14 @@ def _none(suite: str, tools: list[dict[str, Any]], target: Path) -> None:
 def _taint(suite: str, _: list[dict[str, Any]], target: Path) -> None:
     """Session taint, per tool: a result that somebody else can have written ends every further effect."""
     fragment = catalog(suite)
+    named = fragment["catalog"]["labels"]
     for entry in fragment["catalog"]["servers"][suite]["tools"].values():
         fields = entry.pop("fields", {})
         entry.pop("resource", None)
-        labels = [entry["result"]] if not fields else [field["label"] for field in fields.values()]
+        labels = [field["label"] for field in fields.values()]
         labels += [case["label"] for field in fields.values() for case in field.get("when", [])]
-        worst = max(RANKS.index(label["integrity"]) for label in labels)
+        spelt = [named[label] for label in labels] or [entry["result"]]
+        worst = max(RANKS.index(label["integrity"]) for label in spelt)
         # Two ranks only: what other people write is untrusted, whoever they are.
         rank = "public" if worst >= RANKS.index("org") else "system"
         entry["result"] = {**BOTTOM, "integrity": rank}
