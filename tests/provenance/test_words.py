@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trionyx_proxy.config import load
+from trionyx_proxy.pep.claimant import claim
 from trionyx_proxy.provenance.words import (
     EMPTY,
     MAX_TOKENS,
@@ -16,6 +19,9 @@ from trionyx_proxy.provenance.words import (
     prompt_implies,
     prompt_words,
 )
+from trionyx_proxy.state import RunStore
+from trionyx_testing.asking import minted
+from trionyx_testing.workspace import Workspace
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 PROMPT = "Please send the summary to Alice Smith, Bob and #general. Don't delete anything: report.final.docx stays!"
@@ -83,3 +89,18 @@ def test_effects_are_implied_by_words() -> None:
     assert prompt_implies(prompt_words(PROMPT, KEY), implied_by, KEY) == ("destroy", "egress", "read")
     assert prompt_implies(EMPTY, implied_by, KEY) == () == prompt_implies(prompt_words(PROMPT, KEY), {}, KEY)
     assert prompt_implies(prompt_words(PROMPT, KEY), implied_by, OTHER) == ()
+
+
+@pytest.mark.guarantee("G28")
+def test_a_registered_prompt_can_be_asked_with_the_token_and_read_by_nobody(tmp_path: Path) -> None:
+    made = Workspace.create(tmp_path)
+    environment = minted(made, PROMPT)
+    config = load(made.config.read_text(), base=made.root)
+    store = RunStore.open(made.root / "state")
+    claimant = claim(config, store, environment["TRIONYX_RUN_TOKEN"])
+    store.close()
+    assert PromptReader(claimant.prompt.words, claimant.identity.key).has_phrase("Alice Smith")
+    assert not PromptReader(claimant.prompt.words, OTHER).has_phrase("Alice Smith")
+    kept = b"".join(path.read_bytes() for path in (made.root / "state").iterdir() if path.is_file())
+    assert claimant.identity.key not in kept and environment["TRIONYX_RUN_TOKEN"].encode() not in kept
+    assert not any(word in kept for word in (b"Alice", b"alice", b"summary"))

@@ -104,14 +104,12 @@ def transformed(text: str) -> Iterator[str]:
     yield text[::-1]
     yield text.translate(_ROTATED)
     if len(text) <= MAX_ENCODED_CHARS:
-        lowered = text.lower()
-        for form in (text,) if lowered == text else (text, lowered):
-            data = form.encode("utf-8", "surrogatepass")
-            encoded = base64.b64encode(data).decode()
-            yield encoded
-            if "+" in encoded or "/" in encoded:
-                yield encoded.translate({43: "-", 47: "_"})
-            yield data.hex()
+        data = text.encode("utf-8", "surrogatepass")
+        encoded = base64.b64encode(data).decode()
+        yield encoded
+        if "+" in encoded or "/" in encoded:
+            yield encoded.translate({43: "-", 47: "_"})
+        yield data.hex()
 
 
 def _once(text: str) -> Iterator[str]:

@@ -212,13 +212,13 @@ class Index:
             tool: its id.
             leaves: as `relabel` returned them.
         """
-        for leaf in leaves:
-            pointer, value, kind, label, scope, read = leaf
+        keep = self._keep
+        for pointer, value, kind, label, scope, read in leaves:
             if label.integrity is Integrity.PUBLIC:
                 continue
             if self._is_full:
                 return
-            entry = (label, Source("result", call, tool, pointer))
+            entry: Entry = (label, Source("result", call, tool, pointer))
             if kind is ArgumentType.TEXT and isinstance(value, str):
                 self._keep_text(value, entry, True)
                 if len(value) > MAX_WHOLE_CHARS:
@@ -231,7 +231,7 @@ class Index:
                 if scopes is None:
                     scopes = self._scopes[scope] = scopes_of(scope)
                 for one in scopes:
-                    self._keep(f"id:{one}\0{known}", entry)
+                    keep(f"id:{one}\0{known}", entry)
             elif kind is ArgumentType.NAME or kind is ArgumentType.ENUM:
                 self._keep(f"name\0{known}", entry)
                 self._keep_text(str(value), entry, False)
@@ -239,7 +239,7 @@ class Index:
                 for name in _names(kind, known):
                     self._keep(name, entry)
             else:
-                self._keep(f"{kind}\0{known}", entry)
+                keep(f"{kind}\0{known}", entry)
 
     def _remember(self, echo: Echo, texts: list[str]) -> None:
         for text in texts:

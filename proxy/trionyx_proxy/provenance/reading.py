@@ -6,7 +6,7 @@ public text. Nothing here decides whether text is hidden; that is the policy's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +81,9 @@ def read_result(
         walk.leaf(text, None, f"/content/{position}", (_BESIDE, position), None)
     leaves = _relabelled(walk, relabel)
     delivery = _Delivery(hide, mint)
-    for leaf, place in zip(leaves, walk.places, strict=True):
-        delivery.take(leaf, place)
-    for name, place, pointer in walk.names:
-        delivery.take(Leaf(pointer, name, ArgumentType.NAME, public(entry.result)), place, delivery.names)
+    delivery.take(leaves, walk.places, delivery.tokens)
+    names = [Leaf(at, name, ArgumentType.NAME, public(entry.result)) for name, _, at in walk.names]
+    delivery.take(names, [place for _, place, _ in walk.names], delivery.names)
     blocks = [
         delivery.block(block, f"/content/{position}", walk.result_label)
         for position, block in enumerate(document.blocks)
@@ -187,26 +186,28 @@ class _Delivery:
         self._shown: dict[int, Label] = {}
         self._secret: dict[int, Label] = {}
         self._short: dict[int, tuple[Label, list[Leaf]]] = {}
-        self._tokens: dict[Place, str] = {}
+        self.tokens: dict[Place, str] = {}
         self.names: dict[Place, str] = {}
         self.hidden: list[Hidden] = []
 
-    def take(self, leaf: Leaf, place: Place, into: dict[Place, str] | None = None) -> None:
-        """Count a value, or put a token into its place."""
-        label, kind = leaf.label, leaf.kind
-        if label.integrity is not Integrity.PUBLIC:
-            if kind is _TEXT:
-                self._shown[id(label)] = label
+    def take(self, leaves: Iterable[Leaf], places: Iterable[Place], tokens: dict[Place, str]) -> None:
+        """Count values, or put tokens into their places."""
+        shown, secret, short = self._shown, self._secret, self._short
+        for leaf, place in zip(leaves, places, strict=True):
+            pointer, value, kind, label, _, _ = leaf
+            if label.integrity is not Integrity.PUBLIC:
+                if kind is _TEXT:
+                    shown[id(label)] = label
+                elif (known := short.get(id(label))) is not None:
+                    known[1].append(leaf)
+                else:
+                    short[id(label)] = (label, [leaf])
+            elif conforms(kind, value):
+                secret[id(label)] = label
+            elif self._hide and isinstance(value, str):
+                tokens[place] = self._concealed(pointer, kind, label, value)
             else:
-                self._short.setdefault(id(label), (label, []))[1].append(leaf)
-        elif conforms(kind, leaf.value):
-            self._secret[id(label)] = label
-        elif self._hide and isinstance(leaf.value, str):
-            (self._tokens if into is None else into)[place] = self._concealed(
-                leaf.pointer, kind, label, leaf.value
-            )
-        else:
-            self._shown[id(label)] = label
+                shown[id(label)] = label
 
     def block(self, block: dict[str, Any], pointer: str, label: Label) -> dict[str, Any]:
         """Count a block that is no text, or return the token that takes its place."""
@@ -220,7 +221,7 @@ class _Delivery:
     ) -> dict[str, Any]:
         """Return the result with tokens in the places of what is hidden."""
         besides = [
-            self._tokens.get((_BESIDE, position), text) for position, text in enumerate(document.besides)
+            self.tokens.get((_BESIDE, position), text) for position, text in enumerate(document.besides)
         ]
         return document.result(original, self._rewritten(value, (0, 0)), besides, blocks)
 
@@ -257,7 +258,7 @@ class _Delivery:
         if isinstance(value, list):
             here = id(value)
             return [self._rewritten(element, (here, position)) for position, element in enumerate(value)]
-        return self._tokens.get(place, value)
+        return self.tokens.get(place, value)
 
 
 def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]) -> tuple[Leaf, ...]:
