@@ -181,7 +181,9 @@ class Downstream:
             )
             ending = await self._driver.call(CallRejected(rejection))
         else:
-            ending = await self._driver.call(CallRequested(outcome), on_progress=_progress(ctx), elicit=elicitor(ctx))
+            ending = await self._driver.call(
+                CallRequested(outcome), on_progress=_progress(ctx), elicit=elicitor(ctx)
+            )
         match ending:
             case Result():
                 return wire.raw(ending.body)
