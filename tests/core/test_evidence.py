@@ -24,7 +24,7 @@ from trionyx_proxy.core.event import (
     VerdictFailed,
     VerdictReached,
 )
-from trionyx_proxy.core.evidence import resume
+from trionyx_proxy.core.evidence import MAX_ORIGINS, resume
 from trionyx_proxy.core.label import BOTTOM, TOP, Label
 from trionyx_proxy.core.request import CallId
 from trionyx_proxy.core.run import Run
@@ -125,6 +125,29 @@ def test_an_intent_names_who_which_tool_which_rules_and_which_labels() -> None:
     assert intent.payloads["args"] == SECRETIVE.arguments
     assert json.loads(intent.payloads["input"])["args"] == {"id": MARKER}
     assert intent.label == Label.join(BOTTOM, READ.output)
+
+
+def test_an_intent_says_in_the_clear_where_arguments_came_from_and_never_what_they_are() -> None:
+    origin = {
+        "arg": "/id",
+        "handle": False,
+        "integrity": "system",
+        "role": "selector",
+        "sources": [{"call": "z", "kind": "result", "pointer": "/0/id", "tool": "mail__list"}],
+        "type": "id",
+    }
+    facts = json.dumps({"origins": [{**origin, "value": MARKER}] * (MAX_ORIGINS + 1)}).encode()
+    (intent,) = records(CallRequested(replace(SECRETIVE, facts=facts)), *ALLOWED[1:])
+    named = json.loads(intent.body)["origins"]
+    assert len(named) == MAX_ORIGINS
+    assert named[0] == {name: member for name, member in origin.items() if name != "type"}
+    assert MARKER.encode() not in intent.body
+
+
+def test_an_outcome_names_the_messages_that_the_call_moved() -> None:
+    moved = replace(OK, messages=b'[{"id":"m1","run":"01JOTHER"}]')
+    outcome = records(*ALLOWED, ResultArrived(A, moved))[-1]
+    assert json.loads(outcome.body)["messages"] == [{"id": "m1", "run": "01JOTHER"}]
 
 
 def test_outcomes_and_denials_say_why() -> None:

@@ -129,3 +129,9 @@ def test_a_rejected_message_has_no_request_and_an_open_call_no_result() -> None:
         _ = call.request
     with pytest.raises(ProtocolError, match="`a` has no result"):
         _ = call.answer
+    with pytest.raises(ProtocolError, match="`a` has no verdict"):
+        _ = call.judged
+    with pytest.raises(ProtocolError, match="`a` has no question"):
+        _ = call.question_put
+    with pytest.raises(ProtocolError, match="`a` has no approval"):
+        _ = call.approval_given

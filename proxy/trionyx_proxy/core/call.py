@@ -104,6 +104,39 @@ class OpenCall:
         return OpenCall(self.id, None, TOP, self.state, result=self.result, refusal=refusal)
 
     @property
+    def judged(self) -> Verdict:
+        """The verdict.
+
+        Raises:
+            ProtocolError: the policy has not answered.
+        """
+        if self.verdict is not None:
+            return self.verdict
+        raise ProtocolError(f"`{self.id}` has no verdict")
+
+    @property
+    def question_put(self) -> Ask:
+        """What a person is to be asked.
+
+        Raises:
+            ProtocolError: nothing.
+        """
+        if self.ask is not None:
+            return self.ask
+        raise ProtocolError(f"`{self.id}` has no question")
+
+    @property
+    def approval_given(self) -> Approval:
+        """The approval that has just been given.
+
+        Raises:
+            ProtocolError: none was.
+        """
+        if self.given is not None:
+            return self.given
+        raise ProtocolError(f"`{self.id}` has no approval")
+
+    @property
     def answer(self) -> Result:
         """The result.
 

@@ -253,9 +253,7 @@ def _record_ask(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 
 def _seek(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    if call.ask is None:
-        raise ProtocolError(f"`{call.id}` has no question")
-    return run, replace(call, ask=None), (SeekApproval(call.id, call.ask),)
+    return run, replace(call, ask=None), (SeekApproval(call.id, call.question_put),)
 
 
 def _withdraw_ask(run: Run, call: OpenCall, row: Row) -> _Stepped:
@@ -263,11 +261,10 @@ def _withdraw_ask(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 
 def _adopt_approval(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    if call.given is None:
-        raise ProtocolError(f"`{call.id}` has no approval")
-    run = replace(run, spent=run.spent | {call.given.id})
+    given = call.approval_given
+    run = replace(run, spent=run.spent | {given.id})
     # A person takes longer than label and policy stay as they are: what follows is decided with a budget of its own.
-    return run, replace(call, approval=call.given, given=None, decisions=0), ()
+    return run, replace(call, approval=given, given=None, decisions=0), ()
 
 
 def _record_intent(run: Run, call: OpenCall, row: Row) -> _Stepped:
@@ -305,9 +302,7 @@ def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 
 def _forward(run: Run, call: OpenCall, row: Row) -> _Stepped:
-    verdict = call.verdict
-    if verdict is None:
-        return run, call.forwarded(), (ForwardCall(call.request, 0, hides_text=True),)
+    verdict = call.judged
     forward = ForwardCall(call.request, verdict.max_result_bytes, verdict.hides_text)
     return run, call.forwarded(), (forward,)
 
