@@ -25,8 +25,28 @@ ASK: Final = "ask_a_person"
 NEW_RUN: Final = "new_run"
 """A run that has not seen what this one has may do it."""
 
-_NAMED = ("PROV-002", "PROV-003", "PROV-004", "PROV-005", "PROV-006", "PROV-007", "PROV-008", "PROV-009", "PROV-013")
-_ANEW = ("BIBA-001", "BLP-001", "FLOW-001", "FLOW-003", "FLOW-004", "FLOW-005", "LIM-001", "LIM-003", "LIM-004")
+_NAMED = (
+    "PROV-002",
+    "PROV-003",
+    "PROV-004",
+    "PROV-005",
+    "PROV-006",
+    "PROV-007",
+    "PROV-008",
+    "PROV-009",
+    "PROV-013",
+)
+_ANEW = (
+    "BIBA-001",
+    "BLP-001",
+    "FLOW-001",
+    "FLOW-003",
+    "FLOW-004",
+    "FLOW-005",
+    "LIM-001",
+    "LIM-003",
+    "LIM-004",
+)
 _MIXED = ("RISK-001", "RULETWO-001", "TRIFECTA-001")
 _REMEDIES: Final = MappingProxyType(
     dict.fromkeys(_NAMED, (NAME_IT,))
