@@ -380,7 +380,7 @@ def test_missing_foreign_and_torn_segments(rotated: Path, trusted: TrustedKey) -
     segments[1].write_bytes(second)
     # The line before the missing segment is bad: quick mode looks back before it names a place.
     damaged = segments[0].read_bytes()
-    segments[0].write_bytes(damaged[:-10] + b"A" + damaged[-9:])
+    segments[0].write_bytes(damaged[:-10] + (b"B" if damaged[-10:-9] == b"A" else b"A") + damaged[-9:])
     segments[1].unlink()
     found = violation(verify(rotated, trusted, quick=True))
     assert (found.seq, found.segment) == (firsts[1] - 1, segments[0].name)
