@@ -75,7 +75,9 @@ def test_the_strict_reading_closes_nothing_that_is_shipped(written: dict[str, An
             assert entry.resource != EVERYTHING, tool
     for pattern, text, entry, field in fields(written, catalog):
         where = (entry.catalog, entry.name, pattern)
-        assert (field.type, field.label) == (text["type"], parse_label(written["labels"][text["label"]])), where
+        assert (field.type, field.label) == (text["type"], parse_label(written["labels"][text["label"]])), (
+            where
+        )
         assert len(field.cases) == len(text.get("when", [])), where
         assert all(case["in"] in written["sets"] for case in text.get("when", [])), where
 

@@ -223,3 +223,12 @@ def test_what_is_extracted_after_a_reveal_is_endorsed_by_nobody(tmp_path: Path, 
         assert text_of(got) == "2026-03-04"
         answer = served.call("test__typed", date="2026-03-04")
         assert answer is not None and answer["isError"] is is_revealed, answer
+
+
+@pytest.mark.guarantee("G30")
+def test_a_plain_argument_that_comes_back_in_a_trusted_field_vouches_for_nothing(tmp_path: Path) -> None:
+    made = workspace(tmp_path, [{**MAILS[0], "recipients": ["thief@evil.example"]}])
+    with Served(made) as served:
+        served.call("test__mails", folder="thief@evil.example")
+        answer = served.call("test__send", to=["thief@evil.example"], body="Hello.")
+        assert answer is not None and answer["isError"]

@@ -6,7 +6,6 @@ origins are facts for the policy, labels go into the run with the result. One pr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -35,14 +34,14 @@ from trionyx_proxy.provenance import (
     read_result,
 )
 from trionyx_proxy.provenance.handles import MAX_HANDLES
+from trionyx_proxy.provenance.mentions import things
 
 MAX_LINKS: Final = 64
 """Links of one argument whose origin is looked up; with more, one of unknown origin stands for the rest."""
 
 _REFERENCE: Final = "$trx"
-_WORDS: Final = re.compile(r"[a-z]+")
-_NUMBERING: Final = frozenset({"id", "ids", "no", "nr", "number", "uid", "key"})
 _READING: Final = frozenset({"read", "fetch"})
+_WORDY: Final = frozenset({ArgumentType.TEXT, ArgumentType.NAME, ArgumentType.ID, ArgumentType.EMAIL})
 _CONTENT: Final = frozenset({Role.CONTENT, Role.TITLE, Role.PLAIN})
 
 
@@ -195,11 +194,32 @@ class Ledger:
         if texts or tainted or self._resources.is_tainted(section, named):
             self._resources.taint(section, named)
 
+    def _untrusted(self, request: Request, entry: ToolEntry) -> list[str]:
+        """Return the texts of a call that nothing vouches for.
+
+        Plain arguments have no origin in the facts; a search word, say, can still come back in a trusted field.
+        """
+        facts: list[dict[str, Any]] = orjson.loads(request.facts).get("origins", [])
+        untrusted = {
+            fact["arg"] for fact in facts if fact["integrity"] == "public" and fact["role"] != "link"
+        }
+        texts: list[str] = []
+        for path, argument, value in _described(orjson.loads(request.arguments), entry):
+            if isinstance(value, bool):
+                continue
+            if pointer(path) in untrusted or (
+                argument.role is Role.PLAIN
+                and argument.type in _WORDY
+                and not self.index.origin(value, argument.type, argument.role).sources
+            ):
+                texts.append(str(value))
+        return texts
+
     def wrote(self, request: Request, entry: ToolEntry) -> list[str]:
         """Remember the texts of a writing call that nothing vouches for, and return them."""
         if request.tool.effect in _READING:
             return []
-        texts = _untrusted_texts(request, entry)
+        texts = self._untrusted(request, entry)
         self.index.wrote(texts)
         return texts
 
@@ -237,7 +257,7 @@ class Ledger:
         """
         reads = entry.resource is not None and entry.resource.reads
         tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
-        texts = _untrusted_texts(request, entry)
+        texts = self._untrusted(request, entry)
         return read_result(
             result,
             entry,
@@ -290,20 +310,6 @@ def _handled_before(before: Request | None) -> dict[str, JSON]:
     return {origin["arg"]: origin for origin in origins if origin["handle"]}
 
 
-def _untrusted_texts(request: Request, entry: ToolEntry) -> list[str]:
-    """Return the texts of a call that nothing vouches for."""
-    untrusted = {
-        origin["arg"]
-        for origin in orjson.loads(request.facts).get("origins", [])
-        if origin["integrity"] == "public" and origin["role"] != "link"
-    }
-    return [
-        str(value)
-        for path, _, value in _described(orjson.loads(request.arguments), entry)
-        if pointer(path) in untrusted and not isinstance(value, bool)
-    ]
-
-
 def _resources(request: Request, entry: ToolEntry) -> list[Named]:
     """Return the resources that a call touches; everything, where it does not say."""
     resource = entry.resource
@@ -321,10 +327,8 @@ def _resources(request: Request, entry: ToolEntry) -> list[Named]:
 
 
 def _thing(path: Path, entry: ToolEntry) -> str:
-    """Return what an argument's id is the id of: `file` for `file_id`, and for `id` of `delete_file`."""
-    name = next((step for step in reversed(path) if isinstance(step, str)), "")
-    words: list[str] = [word for word in _WORDS.findall(name.lower()) if word not in _NUMBERING]
-    return (words or [*_WORDS.findall(entry.name.lower())] or [""])[-1]
+    """Return what an argument's id is the id of: `file` for `fileId`, and for `id` of `delete_file`."""
+    return (things([step for step in path if isinstance(step, str)], entry.name) or ("",))[-1]
 
 
 def _named(value: str | int, argument: Argument | None) -> Named:
