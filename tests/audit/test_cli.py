@@ -83,7 +83,9 @@ def test_the_report_of_an_honest_log(run: Run, ten: Path, key: Path) -> None:
 def test_the_report_of_a_damaged_log(run: Run, ten: Path, key: Path) -> None:
     content = (ten / SEGMENT).read_bytes()
     start = len(b"".join(content.splitlines(keepends=True)[:5]))
-    (ten / SEGMENT).write_bytes(content[: start + 300] + b"X" + content[start + 301 :])
+    (ten / SEGMENT).write_bytes(
+        content[: start + 300] + bytes([content[start + 300] ^ 1]) + content[start + 301 :]
+    )
     code, out, _ = run("verify", ten, "--key", key, "--quick")
     assert code == 1
     assert f"VIOLATED   record 5 at byte {start:,} of 0000000000000000.jsonl: " in out

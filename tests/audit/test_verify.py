@@ -380,7 +380,7 @@ def test_missing_foreign_and_torn_segments(rotated: Path, trusted: TrustedKey) -
     segments[1].write_bytes(second)
     # The line before the missing segment is bad: quick mode looks back before it names a place.
     damaged = segments[0].read_bytes()
-    segments[0].write_bytes(damaged[:-10] + (b"B" if damaged[-10:-9] == b"A" else b"A") + damaged[-9:])
+    segments[0].write_bytes(damaged[:-10] + bytes([damaged[-10] ^ 1]) + damaged[-9:])
     segments[1].unlink()
     found = violation(verify(rotated, trusted, quick=True))
     assert (found.seq, found.segment) == (firsts[1] - 1, segments[0].name)
@@ -397,7 +397,7 @@ def test_missing_foreign_and_torn_segments(rotated: Path, trusted: TrustedKey) -
 def test_the_last_line_of_a_quick_check_is_named_with_its_segment(rotated: Path, trusted: TrustedKey) -> None:
     segments = sorted((rotated / "seg").iterdir())
     content = segments[1].read_bytes()
-    segments[1].write_bytes(content[:-10] + b"A" + content[-9:])
+    segments[1].write_bytes(content[:-10] + bytes([content[-10] ^ 1]) + content[-9:])
     found = violation(verify(rotated, trusted, quick=True))
     lines = content.splitlines(keepends=True)
     assert found.segment == segments[1].name
