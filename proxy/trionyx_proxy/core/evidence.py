@@ -122,6 +122,8 @@ def outcome_record(identity: Identity, call: OpenCall, *, withheld: bool, label:
         payloads["result"] = call.result.body
         if call.result.hidden:
             payloads["hidden"] = call.result.hidden
+        if call.result.messages:
+            body["messages"] = orjson.Fragment(call.result.messages)
     elif call.failure is not None:
         body["status"] = "failed"
         body["failure"] = {"kind": call.failure.kind.value, "sent": call.failure.sent}

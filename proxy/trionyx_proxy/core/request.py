@@ -113,12 +113,14 @@ class Result:
         label: what the result adds to the run's label beyond the tool's declared output; None where nobody read
             its fields: then nothing for a success, and untrusted text for an error.
         hidden: RFC 8785 form of what the agent gets handles for instead, by handle, or b"".
+        messages: RFC 8785 form of the list of messages that the call sent or received, for the record, or b"".
     """
 
     status: ResultStatus
     body: bytes
     label: Label | None = None
     hidden: bytes = b""
+    messages: bytes = b""
 
 
 class FailureKind(StrEnum):
