@@ -86,106 +86,125 @@ def strange_input(seed: int) -> bytes:
         return {word(): value(depth - 1) for _ in range(chance.randint(0, 3))}
 
     server, name, effect = chance.choice(TOOLS) if flag(0.8) else (word(), word(), chance.choice(EFFECTS))
-    return rfc8785.dumps(
-        {
-            "schema": "trionyx.input/v1",
-            "point": "tool.call",
-            "run": {part: word() for part in ("id", "agent", "user", "tenant")}
-            | {part: count() if flag(0.3) else 0 for part in ("calls", "denied", "in_flight", "same_call")}
-            | {"registered": flag(), "by_effect": {chance.choice(EFFECTS): count() for _ in range(2)}},
-            "prompt": {
-                "sha256": chance.choice(["", "0" * 64]),
-                "registered": flag(),
-                "emails": some(ADDRESSES),
-                "hosts": some(HOSTS),
-                "paths": some(PATHS),
-                "implies": sorted({chance.choice(EFFECTS) for _ in range(chance.randint(0, 3))}),
-            },
-            "label": {
-                "categories": chance.choice(["*", [], ["é", "x"]]),
-                "integrity": chance.choice(["user", "system", "org", "public"]),
-                "level": chance.choice(["public", "internal", "secret"]),
-                "readers": chance.choice(["*", "*", "*", [], ["jonas@corp.example"], ["\x00", "é"]]),
-            },
-            "tool": {
-                "id": word(),
-                "server": word(),
-                "catalog": server,
-                "name": name,
-                "effect": effect if flag(0.9) else chance.choice(EFFECTS),
-                "descriptor_sha256": "0" * 64,
-            },
-            "args": {word(): value() for _ in range(chance.randint(0, 3))},
-            "args_meta": {"bytes": count(), "sha256": "0" * 64},
-            "facts": {
-                "paths": each(
-                    2,
-                    lambda: {
-                        "arg": place(),
-                        "path": chance.choice(PATHS),
-                        "inside": flag(0.9),
-                        "hidden": flag(),
-                        "control": flag(),
-                    },
-                ),
-                "urls": each(
-                    2,
-                    lambda: {
-                        "arg": place(),
-                        "scheme": chance.choice(["https", "https", "http", "HTTPS", "", "file"]),
-                        "host": chance.choice(HOSTS),
-                        "port": chance.choice([0, 80, 443, 443, 65535]),
-                        "ip": flag(),
-                        "private": flag(),
-                        "userinfo": flag(),
-                        "query_bytes": count(),
-                        "path": word(),
-                    },
-                ),
-                "recipients": each(
-                    3,
-                    lambda: {
-                        "arg": place(),
-                        "address": chance.choice(ADDRESSES),
-                        "domain": chance.choice(HOSTS),
-                    },
-                ),
-                "text": each(
-                    2,
-                    lambda: {
-                        "arg": place(),
-                        "bytes": count(),
-                        "control": flag(),
-                        "bidi": flag(),
-                        "invisible": flag(),
-                        "urls": some(HOSTS, 2),
-                    },
-                ),
-                "invalid": [{"arg": place(), "type": word()}] if flag() else [],
-                "origins": each(
-                    4,
-                    lambda: {
-                        "arg": place(),
-                        "role": chance.choice(ROLES),
-                        "type": chance.choice(["email", "url", "text", "iban", "handle"]),
-                        "integrity": chance.choice(["user", "system", "org", "public"]),
-                        "handle": flag(),
-                        "sources": each(
-                            2,
-                            lambda: {
-                                "kind": chance.choice(["prompt", "result", "handle", "endorsement"]),
-                                "call": word(),
-                                "tool": word(),
-                                "pointer": word(),
-                            },
-                        ),
-                    },
-                ),
-            },
-            "approvals": [],
-            "time": {"ms": count(), "hour": chance.randrange(24), "weekday": chance.randrange(8)},
-        }
-    )
+    explained = flag(0.6)  # whether every argument has an origin; without one nothing else is asked of it
+    document: dict[str, Any] = {
+        "schema": "trionyx.input/v1",
+        "point": "tool.call",
+        "run": {part: word() for part in ("id", "agent", "user", "tenant")}
+        | {part: count() if flag(0.3) else 0 for part in ("calls", "denied", "in_flight", "same_call")}
+        | {"registered": flag(), "by_effect": {chance.choice(EFFECTS): count() for _ in range(2)}},
+        "prompt": {
+            "sha256": chance.choice(["", "0" * 64]),
+            "registered": flag(),
+            "emails": some(ADDRESSES),
+            "hosts": some(HOSTS),
+            "paths": some(PATHS),
+            "implies": sorted({chance.choice(EFFECTS) for _ in range(chance.randint(0, 3))}),
+        },
+        "label": {
+            "categories": chance.choice(["*", [], ["é", "x"]]),
+            "integrity": chance.choice(["user", "system", "org", "public"]),
+            "level": chance.choice(["public", "internal", "secret"]),
+            "readers": chance.choice(["*", "*", "*", [], ["jonas@corp.example"], ["\x00", "é"]]),
+        },
+        "tool": {
+            "id": word(),
+            "server": word(),
+            "catalog": server,
+            "name": name,
+            "effect": effect if flag(0.9) else chance.choice(EFFECTS),
+            "descriptor_sha256": "0" * 64,
+        },
+        "args": {word(): value() for _ in range(0 if explained else chance.randint(0, 3))},
+        "args_meta": {"bytes": count(), "sha256": "0" * 64},
+        "facts": {
+            "paths": each(
+                2,
+                lambda: {
+                    "arg": place(),
+                    "path": chance.choice(PATHS),
+                    "inside": flag(0.9),
+                    "hidden": flag(),
+                    "control": flag(),
+                },
+            ),
+            "urls": each(
+                2,
+                lambda: {
+                    "arg": place(),
+                    "scheme": chance.choice(["https", "https", "http", "HTTPS", "", "file"]),
+                    "host": chance.choice(HOSTS),
+                    "port": chance.choice([0, 80, 443, 443, 65535]),
+                    "ip": flag(),
+                    "private": flag(),
+                    "userinfo": flag(),
+                    "query_bytes": count(),
+                    "path": word(),
+                },
+            ),
+            "recipients": each(
+                3,
+                lambda: {
+                    "arg": place(),
+                    "address": chance.choice(ADDRESSES),
+                    "domain": chance.choice(HOSTS),
+                },
+            ),
+            "text": each(
+                2,
+                lambda: {
+                    "arg": place(),
+                    "bytes": count(),
+                    "control": flag(),
+                    "bidi": flag(),
+                    "invisible": flag(),
+                    "urls": some(HOSTS, 2),
+                },
+            ),
+            "invalid": [{"arg": place(), "type": word()}] if flag() else [],
+            "origins": each(
+                4,
+                lambda: {
+                    "arg": place(),
+                    "role": chance.choice(ROLES),
+                    "type": chance.choice(["email", "url", "text", "iban", "handle"]),
+                    "integrity": chance.choice(["user", "system", "org", "public"]),
+                    "handle": flag(),
+                    "sources": each(
+                        2,
+                        lambda: {
+                            "kind": chance.choice(["prompt", "result", "handle", "endorsement"]),
+                            "call": word(),
+                            "tool": word(),
+                            "pointer": word(),
+                        },
+                    ),
+                },
+            ),
+        },
+        "approvals": [],
+        "time": {"ms": count(), "hour": chance.randrange(24), "weekday": chance.randrange(8)},
+    }
+    if explained:
+        _explain(document["facts"], chance)
+    return rfc8785.dumps(document)
+
+
+def _explain(facts: dict[str, list[dict[str, Any]]], chance: Random) -> None:
+    """Give every fact an origin, and every host that a text links to."""
+    for kind in ("paths", "urls", "recipients", "text"):
+        for fact in facts[kind]:
+            for role in ["target", *("link" for _ in fact.get("urls", []))]:
+                facts["origins"].append(
+                    {
+                        "arg": fact["arg"],
+                        "role": role,
+                        "type": "text",
+                        "integrity": chance.choice(["user", "user", "org", "public"]),
+                        "handle": False,
+                        "sources": [],
+                    }
+                )
 
 
 def _letters(chance: Random) -> str:

@@ -115,13 +115,13 @@ WORLD: list[tuple[str, str, dict[str, Any], Outcome, set[str]]] = [
         {"CATALOG-002"},
     ),
     ("call on and on", "mail.list", {"run": {"same_call": 10}}, DENY, {"LIM-002"}),
-    ("reset a repository", "git.git_reset", {"paths": ["/workspace/site"]}, ASK, {"FLOW-020"}),
+    ("reset a repository", "git.git_reset", {"paths": ["/workspace/site"]}, ALLOW, {"CATALOG-100"}),
     (
         "reset it when hijacked",
         "git.git_reset",
         HIJACKED | {"paths": ["/workspace/site"]},
-        DENY,
-        {"FLOW-001"},
+        ASK,
+        {"PROV-012"},
     ),
     (
         "read outside the workspace",
@@ -169,9 +169,9 @@ async def test_results_from_the_web_are_limited(
 ) -> None:
     async with started(bundle, settings) as point:
         decision = await point.decide(document("web.fetch", urls=[{}]))
-    assert [(demand.type, demand.value) for demand in decision.obligations] == [
-        ("max_result_bytes", b"1048576")
-    ]
+    assert ("max_result_bytes", b"1048576") in {
+        (demand.type, demand.value) for demand in decision.obligations
+    }
 
 
 @pytest.mark.guarantee("G26")
