@@ -1,4 +1,4 @@
-"""How long each stage of a call takes by itself: parse, decide, record, forward. Used by `latency.py`."""
+"""How long each stage of a call takes by itself: parse, decide, record, label and deliver. Used by `latency.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trionyx_proxy.core.request import CallId, Request, Result
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.pep import wire
 from trionyx_proxy.pep.admission import Admission
-from trionyx_proxy.pep.delivery import clean_result, sealed_result
+from trionyx_proxy.pep.delivery import clean_result
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.service import engine_settings
 from trionyx_testing.memory import ledger
@@ -58,7 +58,8 @@ def stage_times(workspace: Workspace, arguments: dict[str, Any]) -> dict[str, fl
 async def _stage_times(workspace: Workspace, arguments: dict[str, Any]) -> dict[str, float]:
     config = load(workspace.config.read_text(), base=workspace.root)
     bundle = load_bundle(config.policy.bundle)
-    admission = Admission(Catalog.from_data(bundle.data["trionyx"]), ledger())
+    memory = ledger()
+    admission = Admission(Catalog.from_data(bundle.data["trionyx"]), memory)
     admission.pin("test", "test", [{"name": name, "inputSchema": schema} for name, schema in TOOLS.items()])
     params = {"name": "test__echo", "arguments": arguments}
     line = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
@@ -103,11 +104,13 @@ async def _stage_times(workspace: Workspace, arguments: dict[str, Any]) -> dict[
     request = admit()
 
     def delivered() -> Result:
+        entry = admission.entry(request.tool.id)
         cleaned = clean_result(answer)
-        assert isinstance(cleaned, dict)
-        sealed = sealed_result(cleaned, call="c", max_bytes=1 << 20)
-        assert isinstance(sealed, Result)
-        return sealed
+        assert entry is not None and isinstance(cleaned, dict)
+        memory.sent(request, entry, tainted=False)
+        read = memory.read(request, entry, cleaned, hides_text=False, max_bytes=1 << 20)
+        assert isinstance(read, Result)
+        return read
 
     result = delivered()
 
