@@ -9,22 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from itertools import accumulate
 from operator import add
 
-from trionyx_proxy.provenance.encodings import (
-    MAX_ENCODED_CHARS,
-    decoded,
-    plain,
-    squeezed,
-    tokens,
-    transformed,
-)
+from trionyx_proxy.provenance.encodings import MAX_ENCODED_CHARS, decoded, plain, tokens, transformed
+from trionyx_proxy.provenance.shown import KEY_CHARS, SHORT_CHARS, Shown
 from trionyx_proxy.provenance.terms import STOP_WORDS
-
-SHORT_CHARS = 128
-"""Leaves up to this length are also looked at as pieces of one text, and as put together from several."""
 
 MIN_PIECE = 5
 """Letters and digits of a written text that is recognised when it is cut up in the middle of a word."""
@@ -35,72 +25,9 @@ _STRIDE = 3
 _MAX_SHINGLE = 10
 """Words of a shingle at most, whatever they say."""
 
-_KEY_CHARS = 4
 _COMPOUND = re.compile(r"[^\s<>\"'`,;()\[\]{}|]+")
+_APART = str.maketrans(dict.fromkeys("<>\"'`,;()[]{}|", " "))
 _MARKED = re.compile(r"[@./:_#\\-]|[0-9]{5}")
-
-
-class Shown:
-    """The trusted leaves of one result, as far as they must be looked at; each view of them is made once.
-
-    Args:
-        texts: the leaves, in document order.
-    """
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        self._joined = "\n".join(texts)
-
-    @cached_property
-    def decoded(self) -> list[str]:
-        """What the texts decode to, taken together."""
-        return decoded(self._joined)
-
-    @cached_property
-    def words(self) -> list[str]:
-        """The words of the texts, then of what they decode to."""
-        words = tokens(self._joined)
-        for piece in self.decoded:
-            words += tokens(piece)
-        return words
-
-    @cached_property
-    def pairs(self) -> list[str]:
-        """Each word with the next one."""
-        return list(map(add, self.words, self.words[1:]))
-
-    @cached_property
-    def owned(self) -> tuple[list[int], list[str]]:
-        """The words of the texts, with the positions of the texts that they are of."""
-        owners: list[int] = []
-        owned: list[str] = []
-        for position, text in enumerate(self.texts):
-            words = tokens(text)
-            owned += words
-            owners += [position] * len(words)
-        return owners, owned
-
-    @cached_property
-    def runs(self) -> list[str]:
-        """The letters and digits of each short text, nothing for long ones."""
-        return [squeezed(text) if len(text) <= SHORT_CHARS else "" for text in self.texts]
-
-    @cached_property
-    def stream(self) -> str:
-        """The runs, without anything between them."""
-        return "".join(self.runs)
-
-    @cached_property
-    def starts(self) -> list[int]:
-        """Where each run begins in the stream, and where the last one ends."""
-        return [0, *accumulate(map(len, self.runs))]
-
-    @cached_property
-    def openings(self) -> list[set[str]]:
-        """With which one to four characters the stream goes on where a run begins."""
-        stream = self.stream
-        longest = {stream[start : start + _KEY_CHARS] for start in self.starts[:-1]}
-        return [{opening[:length] for opening in longest} for length in range(1, _KEY_CHARS + 1)]
 
 
 class Echo:
@@ -115,12 +42,14 @@ class Echo:
         self._seen: set[int] = set()
         self._singles: set[str] = set()
         self._pairs: set[str] = set()
-        # Runs of three words; where they are no sign by themselves, with the longer runs that are.
-        self._triples: dict[str, set[str]] = {}
+        # Runs of three words that are a sign by themselves; and those that are not, with the longer runs that are.
+        self._triples: set[str] = set()
+        self._longer: dict[str, set[str]] = {}
         # What two neighbouring words must be for any pair or triple to be there.
         self._openers: set[str] = set()
         self._wholes: set[str] = set()
         self._pieces: dict[str, set[str]] = {}
+        self._short_keys: set[int] = set()
         self._count = 0
         self.is_full = False
 
@@ -189,7 +118,10 @@ class Echo:
     def _length_at(self, words: Sequence[str], start: int, pair: str) -> int:
         """Return how many words from here on are a sign; 0 for none."""
         if start + 2 < len(words):
-            longer = self._triples.get(pair + words[start + 2])
+            triple = pair + words[start + 2]
+            if triple in self._triples:
+                return 3
+            longer = self._longer.get(triple)
             if longer is not None and (length := _length_of(longer, words[start : start + _MAX_SHINGLE])):
                 return length
         return 2 if pair in self._pairs else 0
@@ -219,14 +151,18 @@ class Echo:
         if not self._pieces:
             return found
         # Most leaves begin with nothing that was written, and then there is nothing to put together.
-        if all(self._pieces.keys().isdisjoint(keys) for keys in shown.openings):
+        openings = shown.openings
+        if self._pieces.keys().isdisjoint(openings) and all(
+            self._pieces.keys().isdisjoint({opening[:length] for opening in openings})
+            for length in self._short_keys
+        ):
             return found
         runs, starts, stream = shown.runs, shown.starts, shown.stream
         for position, run in enumerate(runs):
             if not run:
                 continue
             start = starts[position]
-            for piece in self._pieces.get(stream[start : start + _KEY_CHARS], ()):
+            for piece in self._pieces.get(stream[start : start + KEY_CHARS], ()):
                 end = start + len(piece)
                 if len(piece) >= MIN_PIECE and stream.startswith(piece, start):
                     last = position
@@ -243,7 +179,7 @@ class Echo:
         reached = {0}
         for start in range(len(run)):
             if start in reached:
-                for length in range(1, _KEY_CHARS + 1):
+                for length in range(1, KEY_CHARS + 1):
                     for piece in self._pieces.get(run[start : start + length], ()):
                         if run.startswith(piece, start):
                             reached.add(start + len(piece))
@@ -259,32 +195,41 @@ class Echo:
         if stride == 1 or len(text) <= MAX_ENCODED_CHARS:
             self._keep_identifiers(text)
         telling = [len(word) > 1 and word not in STOP_WORDS for word in words]
-        last = len(words) - 3
-        for start in range(last + 1):
-            if start % stride and start != last:
-                continue
-            length = 3
-            while (
-                sum(telling[start : start + length]) < 2
-                and start + length < len(words)
-                and length < _MAX_SHINGLE
-            ):
-                length += 1
-            # What says nothing up to the end of the text is a sign only as the whole text.
-            if start == 0 or sum(telling[start : start + length]) >= 2:
-                self._keep_shingle(words[start : start + length])
+        told = list(map(add, map(add, telling, telling[1:]), telling[2:]))
+        pairs = list(map(add, words, words[1:]))
+        triples = list(map(add, pairs, words[2:]))
+        starts = range(0, len(triples), stride)
+        enough = [start for start in starts if told[start] >= 2]
+        self._openers.update([pairs[start] for start in enough])
+        fresh = {triples[start] for start in enough} - self._triples
+        self._triples |= fresh
+        self._count += len(fresh)
+        if len(enough) < len(starts) or starts[-1] < len(triples) - 1:
+            for start in sorted({*starts, len(triples) - 1}.difference(enough)):
+                self._keep_run(words, telling, start)
+
+    def _keep_run(self, words: list[str], telling: list[bool], start: int) -> None:
+        """Remember the run of words from here on that says enough."""
+        length = 3
+        while (
+            sum(telling[start : start + length]) < 2 and start + length < len(words) and length < _MAX_SHINGLE
+        ):
+            length += 1
+        # What says nothing up to the end of the text is a sign only as the whole text.
+        if start == 0 or sum(telling[start : start + length]) >= 2:
+            self._keep_shingle(words[start : start + length])
 
     def _keep_shingle(self, words: list[str]) -> None:
         opener = words[0] + words[1]
         triple = opener + words[2]
         self._openers.add(opener)
-        longer = self._triples.get(triple)
+        if triple in self._triples:
+            return
+        self._count += 1
         if len(words) == 3:
-            self._triples[triple] = _ENOUGH
-            self._count += longer is not _ENOUGH
-        elif longer is not _ENOUGH:
-            self._triples.setdefault(triple, set()).add("".join(words))
-            self._count += 1
+            self._triples.add(triple)
+        else:
+            self._longer.setdefault(triple, set()).add("".join(words))
 
     def _keep_short(self, words: list[str], text: str) -> None:
         if not words:
@@ -300,12 +245,15 @@ class Echo:
 
     def _keep_piece(self, whole: str) -> None:
         if len(whole) <= SHORT_CHARS:
-            self._pieces.setdefault(whole[:_KEY_CHARS], set()).add(whole)
+            key = whole[:KEY_CHARS]
+            self._pieces.setdefault(key, set()).add(whole)
+            if len(key) < KEY_CHARS:
+                self._short_keys.add(len(key))
 
     def _keep_identifiers(self, text: str) -> None:
         """Remember each identifier in a longer text by itself."""
-        for match in _COMPOUND.finditer(text) if _MARKED.search(text) is not None else ():
-            word = match[0].strip(".:-_#/\\")
+        for compound in _compounds(text):
+            word = compound.strip(".:-_#/\\")
             if _MARKED.search(word) is None:
                 continue
             parts = tokens(word)
@@ -321,14 +269,8 @@ class Echo:
                 self._keep_piece(whole)
 
 
-_ENOUGH: set[str] = set()
-"""In the place of longer runs: the three words are a sign by themselves."""
-
-
 def _length_of(longer: set[str], words: Sequence[str]) -> int:
     """Return how many of these words are a shingle, of which the first three are the beginning; 0 for none."""
-    if longer is _ENOUGH:
-        return 3
     run = words[0] + words[1] + words[2]
     for length in range(4, len(words) + 1):
         run += words[length - 1]
@@ -337,9 +279,14 @@ def _length_of(longer: set[str], words: Sequence[str]) -> int:
     return 0
 
 
+def _compounds(text: str) -> list[str]:
+    """Return the runs between spaces, brackets and commas that may be identifiers; bare words are none."""
+    return [run for run in text.translate(_APART).split() if not run.isalpha()]
+
+
 def _without_vouched(text: str, is_vouched: Callable[[str], bool]) -> list[str]:
     """Cut a text at the identifiers that somebody trusted vouches for; a lone identifier stays."""
-    if _MARKED.search(text) is None:
+    if all(_MARKED.search(run.rstrip(".:!?")) is None for run in _compounds(text)):
         return [text]
     runs: list[str] = []
     start = 0

@@ -11,7 +11,8 @@ import html
 import quopri
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from urllib.parse import unquote
 
 MAX_ROUNDS = 3
@@ -26,10 +27,16 @@ MIN_ENCODED_CHARS = 12
 MAX_ENCODED_CHARS = 64
 """Texts up to this length are also looked for in encoded form."""
 
-_LOWER = {chr(code): chr(code + 32) for code in range(65, 91)}
-_MARKS = [chr(code) for code in range(128) if not chr(code).isalnum()]
-_SPLIT = str.maketrans(dict.fromkeys(_MARKS, " ") | _LOWER)
-_SQUEEZED = str.maketrans(dict.fromkeys(_MARKS, None) | _LOWER)
+_MARKS = bytes(code for code in range(128) if not chr(code).isalnum())
+# Of UTF-8, so that only ASCII is changed.
+_LOWER = bytes(range(256)).lower()
+_SPLIT = bytes(32 if code in _MARKS else code for code in _LOWER)
+# Stands between texts; one that holds it is looked at by itself.
+_SEPARATOR = "\x1f"
+_OTHER_MARKS = _MARKS.replace(_SEPARATOR.encode(), b"")
+# Bytes that may be of base64 or hexadecimal, and the shortest run of them.
+_SEVERED = bytes(97 if chr(code) in "+/_-" or code not in _MARKS else 32 for code in range(128)).ljust(256)
+_LONG = b"a" * MIN_ENCODED_CHARS
 _ROTATED = str.maketrans(
     {chr(first + code): chr(first + (code + 13) % 26) for first in (65, 97) for code in range(26)}
 )
@@ -38,43 +45,62 @@ _DENSE = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
     r"\U00020000-\U0003ffff"
 )
-_WORD = re.compile(rf"[{_DENSE}]|[^\W_{_DENSE}]+")
+_DENSE_CHARACTER = re.compile(rf"[{_DENSE}]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 # Text in base64 has capitals, unless it is very short; a day is no base64.
 _RUN = re.compile(
     r"(?<![A-Za-z0-9+/_-])(?![0-9]{4}-[0-9]{2}-)(?=[a-z0-9+/_-]*[A-Z])[A-Za-z0-9+/_-]{12,}={0,2}|(?<![0-9a-f])[0-9a-f]{24,}"
 )
+_MIN_HEX = 24
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _JSON_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbf\"'/\\])")
 _PLAIN_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _IGNORED = frozenset({"Mn", "Cf", "Me"})
+_MAX_KEPT = 16
 
 
 def tokens(text: str) -> list[str]:
     """Return the runs of letters and digits of a text, without case, accents, width and invisible characters."""
-    if text.isascii():
-        return text.translate(_SPLIT).split()
-    return _WORD.findall(plain(text))
+    spaced = text.encode("utf-8", "surrogatepass").translate(_SPLIT)
+    if len(spaced) == len(text):
+        return spaced.decode().split()
+    return _NOT_ASCII.sub(_spaced_run, spaced.decode("utf-8", "surrogatepass")).split()
 
 
 def squeezed(text: str) -> str:
     """Return all letters and digits of a text in one run, folded like `tokens`."""
-    return text.translate(_SQUEEZED) if text.isascii() else "".join(tokens(text))
+    return text.encode().translate(_LOWER, _MARKS).decode() if text.isascii() else "".join(tokens(text))
+
+
+def all_squeezed(texts: Sequence[str]) -> list[str]:
+    """Return each of the texts squeezed."""
+    joined = _SEPARATOR.join(texts)
+    if joined.isascii() and joined.count(_SEPARATOR) == len(texts) - 1:
+        return joined.encode().translate(_LOWER, _OTHER_MARKS).decode().split(_SEPARATOR)
+    return list(map(squeezed, texts))
 
 
 def plain(text: str) -> str:
     """Return a text without case, accents, width and invisible characters; not for comparing identifiers."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(character for character in decomposed if unicodedata.category(character) not in _IGNORED)
+    lowered = text.encode("utf-8", "surrogatepass").translate(_LOWER).decode("utf-8", "surrogatepass")
+    return lowered if lowered.isascii() else _NOT_ASCII.sub(_plain_run, lowered)
 
 
 def may_be_encoded(text: str) -> bool:
     """Tell cheaply whether `decoded` could find anything."""
     if "%" in text or "&" in text or "\\" in text or "=" in text:
         return True
-    runs = [run for run in text.split() if len(run) >= MIN_ENCODED_CHARS]
-    return any(_RUN.search(run) is not None for run in runs)
+    data = text.encode("utf-8", "surrogatepass")
+    severed = data.translate(_SEVERED)
+    start = severed.find(_LONG)
+    while start >= 0:
+        end = severed.find(b" ", start)
+        run = data[start:end] if end >= 0 else data[start:]
+        # In lower case only hexadecimal is looked for, and that is longer.
+        if (len(run) >= _MIN_HEX or not run.islower()) and _RUN.search(run.decode()) is not None:
+            return True
+        start = severed.find(_LONG, end) if end >= 0 else -1
+    return False
 
 
 def decoded(text: str) -> list[str]:
@@ -110,6 +136,33 @@ def transformed(text: str) -> Iterator[str]:
         if "+" in encoded or "/" in encoded:
             yield encoded.translate({43: "-", 47: "_"})
         yield data.hex()
+
+
+def _plain_run(match: re.Match[str]) -> str:
+    return "".join(character for character in _decomposed(match[0]) if not _is_ignored(character))
+
+
+@lru_cache(maxsize=1024)
+def _spaced(run: str) -> str:
+    """Return the words of a run that is not ASCII, with white space between them."""
+    return "".join(
+        f" {character} " if _DENSE_CHARACTER.match(character) else (character if character.isalnum() else " ")
+        for character in _decomposed(run)
+        if not _is_ignored(character)
+    )
+
+
+def _spaced_run(match: re.Match[str]) -> str:
+    # Kept are the single letters of a script, not long texts.
+    return _spaced(match[0]) if len(match[0]) <= _MAX_KEPT else _spaced.__wrapped__(match[0])
+
+
+def _decomposed(run: str) -> str:
+    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", run).casefold())
+
+
+def _is_ignored(character: str) -> bool:
+    return unicodedata.category(character) in _IGNORED
 
 
 def _once(text: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Final
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance import mentions, terms, times
-from trionyx_proxy.provenance.echo import Echo, Shown
+from trionyx_proxy.provenance.echo import Echo
 from trionyx_proxy.provenance.origin import (
     FROM_PROMPT,
     MAX_SOURCES,
@@ -30,6 +30,7 @@ from trionyx_proxy.provenance.origin import (
     scopes_of,
     together,
 )
+from trionyx_proxy.provenance.shown import Shown
 from trionyx_proxy.provenance.values import Scalar, normal, origin_of_url, readings
 from trionyx_proxy.provenance.words import PromptReader, PromptWords
 
