@@ -28,7 +28,7 @@ from trionyx_proxy.approvals.command import add_parser as add_approvals
 from trionyx_proxy.config import Config, check_files, load
 from trionyx_proxy.errors import ConfigError, EvidenceError, Problem, StateError, TokenError
 from trionyx_proxy.inquiry import Inquiry, inquire, json_text, titles_of
-from trionyx_proxy.launcher import mint_run
+from trionyx_proxy.launcher import Birth, mint_run
 from trionyx_proxy.operatorlog import log_to_stderr
 from trionyx_proxy.pep.claimant import TOKEN_VARIABLE, claim
 from trionyx_proxy.pep.opening import check_sections, open_service
@@ -138,6 +138,7 @@ def _mint(options: argparse.Namespace) -> int:
         tenant=options.tenant,
         ttl_s=options.ttl,
         prompt=prompt,
+        birth=_birth(options),
     )
     line = orjson.dumps(
         {
@@ -149,6 +150,15 @@ def _mint(options: argparse.Namespace) -> int:
     )
     print(line.decode())
     return DONE
+
+
+def _birth(options: argparse.Namespace) -> Birth | None:
+    if options.parent is None:
+        if options.tools or options.prompt_from is not None:
+            raise ConfigError((Problem("--parent", "needed with --tools and --prompt-from"),))
+        return None
+    tools = tuple(name for name in options.tools.split(",") if name)
+    return Birth(options.parent, tools, prompt_is_users=options.prompt_from == "user")
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -255,6 +265,15 @@ def _parser() -> argparse.ArgumentParser:
     mint.add_argument("--tenant", default="", metavar="TENANT", help="may be left out")
     mint.add_argument(
         "--ttl", type=int, default=86_400, metavar="SECONDS", help="until the token expires (default: a day)"
+    )
+    mint.add_argument("--parent", metavar="RUN", help="mint a child run: it starts at this run's label")
+    mint.add_argument(
+        "--tools", default="", metavar="A,B", help="of a child run: what it gets of its parent's tools"
+    )
+    mint.add_argument(
+        "--prompt-from",
+        choices=("parent", "user"),
+        help="of a child run: who wrote its prompt; the parent's words vouch for nothing (default: parent)",
     )
     mint.add_argument("--prompt-file", required=True, metavar="FILE", help="the trusted prompt, - for stdin")
     return parser

@@ -32,15 +32,51 @@ MAX_SKEW_S = 60
 
 MAX_TOKEN_CHARS = 64 << 10
 MAX_NAME_CHARS = 128
+MAX_TOOLS = 256
+MAX_DEPTH = 16
+"""Generations of child runs that a token can state; the policy's data bounds them further."""
 
 _ALGORITHM = "EdDSA"
 # RFC 8725 section 3.11: the type keeps tokens of any other kind from passing for one of these.
 _HEADER = urlsafe_b64encode(b'{"alg":"EdDSA","typ":"trionyx-run+jwt"}').rstrip(b"=").decode()
 _SEGMENTS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _CLAIMS = frozenset({"iss", "aud", "jti", "agent", "user", "tenant", "prompt", "floor", "iat", "exp"})
+_PARENT = "parent"
+"""The one claim that only a child run's token has."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SHA256 = re.compile(r"[0-9a-f]{64}|")
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Whose child a run is, and what of its parent's rights it has. Raises TokenError when out of form.
+
+    Args:
+        run: ULID of the parent.
+        agent: the parent's.
+        depth: generations above this run, at least 1.
+        tools: offered names of the upstreams' tools that the run may have, sorted.
+    """
+
+    run: str
+    agent: str
+    depth: int
+    tools: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not is_run_id(self.run) or not 1 <= self.depth <= MAX_DEPTH:
+            raise TokenError("the parent run is out of form")
+        if not 0 < len(self.agent) <= MAX_NAME_CHARS or not self.agent.isprintable():
+            raise TokenError("the parent's agent is not a short printable name")
+        if len(self.tools) > MAX_TOOLS or list(self.tools) != sorted(set(self.tools)):
+            raise TokenError("the tools are not a sorted list of names")
+        if not all(0 < len(tool) <= MAX_NAME_CHARS and tool.isprintable() for tool in self.tools):
+            raise TokenError("a tool is not a short printable name")
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the claim."""
+        return {"agent": self.agent, "depth": self.depth, "run": self.run, "tools": list(self.tools)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +92,7 @@ class RunClaims:
         floor: least label of the run.
         issued: Unix seconds.
         expires: Unix seconds; the token is not valid any more then.
+        parent: of a child run.
     """
 
     run: str
@@ -66,6 +103,7 @@ class RunClaims:
     floor: Label
     issued: int
     expires: int
+    parent: Lineage | None = None
 
     def __post_init__(self) -> None:
         if not is_run_id(self.run):
@@ -107,6 +145,7 @@ def mint(
     prompt_sha256: str,
     floor: Label,
     ttl_s: int,
+    parent: Lineage | None = None,
     now_ms: int | None = None,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> tuple[str, RunClaims]:
@@ -120,6 +159,7 @@ def mint(
         prompt_sha256: see there.
         floor: see there.
         ttl_s: seconds until the token expires, 1 to 31,536,000.
+        parent: of a child run.
         now_ms: Unix milliseconds; None takes the system's clock.
         entropy: gives that many unpredictable bytes.
 
@@ -128,7 +168,7 @@ def mint(
     """
     moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     run, issued = mint_ulid(moment, entropy), moment // 1000
-    claims = RunClaims(run, agent, user, tenant, prompt_sha256, floor, issued, issued + ttl_s)
+    claims = RunClaims(run, agent, user, tenant, prompt_sha256, floor, issued, issued + ttl_s, parent)
     return sign(claims, signer), claims
 
 
@@ -146,6 +186,8 @@ def sign(claims: RunClaims, signer: Signer) -> str:
         "iat": claims.issued,
         "exp": claims.expires,
     }
+    if claims.parent is not None:
+        body[_PARENT] = claims.parent.to_json()
     message = f"{_HEADER}.{_base64(canonical(body))}"
     return f"{message}.{_base64(signer.sign(message.encode()))}"
 
@@ -203,7 +245,7 @@ def public_pem(public: bytes) -> bytes:
 
 
 def _read(claims: JSON) -> RunClaims:
-    if not isinstance(claims, dict) or claims.keys() != _CLAIMS:
+    if not isinstance(claims, dict) or claims.keys() - {_PARENT} != _CLAIMS:
         raise TokenError("the run token lacks a claim, or has one too many")
     match claims:
         case {
@@ -223,8 +265,20 @@ def _read(claims: JSON) -> RunClaims:
             label = parse_label(floor)
             if label == TOP and floor != TOP.to_json():
                 raise TokenError("the run token's floor is not a label")
-            return RunClaims(run, agent, user, tenant, prompt, label, issued, expires)
+            parent = _lineage(claims[_PARENT]) if _PARENT in claims else None
+            return RunClaims(run, agent, user, tenant, prompt, label, issued, expires, parent)
     raise TokenError("a claim of the run token is of the wrong type")
+
+
+def _lineage(claim: JSON) -> Lineage:
+    match claim:
+        case {"agent": str(agent), "depth": int(depth), "run": str(run), "tools": list(tools), **others} if (
+            not others and not isinstance(depth, bool)
+        ):
+            names = tuple(tool for tool in tools if isinstance(tool, str))
+            if len(names) == len(tools):
+                return Lineage(run, agent, depth, names)
+    raise TokenError("the run token's parent is of the wrong form")
 
 
 def _is_canonical_base64(segment: str) -> bool:

@@ -1,7 +1,8 @@
 """A small SQLite file that several processes change: checked when opened, synced on every change, one lock per process.
 
-A file of its own beside `runs.sqlite`: that one is a copy which may lag and be rebuilt, this one is the only place
-that holds an answer until the serving process has recorded it. So a damaged file is refused, not replaced.
+Files of their own beside `runs.sqlite`: that one is a copy which may lag and be rebuilt, these are the only place that
+holds a person's answer, or a message, until a serving process has recorded it. So a damaged file is refused, not
+replaced.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Database:
             with self._lock:
                 return self._connection.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            raise StateError(f"the approvals file cannot be read: {_reason(error)}") from error
+            raise StateError(f"the file cannot be read: {_reason(error)}") from error
 
     @contextmanager
     def changing(self) -> Iterator[Change]:
@@ -98,7 +99,7 @@ class Database:
                     self._connection.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
-                raise StateError(f"the approvals file cannot be changed: {_reason(error)}") from error
+                raise StateError(f"the file cannot be changed: {_reason(error)}") from error
 
 
 def _prepare(connection: sqlite3.Connection, schema: tuple[str, ...], release: int) -> None:
@@ -116,9 +117,9 @@ def _prepare(connection: sqlite3.Connection, schema: tuple[str, ...], release: i
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {release}")
         elif version != release or found != [(statement,) for statement in schema]:
-            raise StateError("the approvals file is of another release, or holds other tables")
+            raise StateError("the file is of another release, or holds other tables")
         if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise StateError("the approvals file is damaged")
+            raise StateError("the file is damaged")
     except BaseException:
         connection.execute("ROLLBACK")
         raise

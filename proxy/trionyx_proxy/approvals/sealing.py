@@ -38,13 +38,17 @@ class Seal:
         self._digest_key = hashlib.blake2b(b"digest", key=key, digest_size=32).digest()
 
     @classmethod
-    def of(cls, directory: Path) -> Seal:
+    def of(cls, directory: Path, name: str = KEY_NAME) -> Seal:
         """Return the seal of a state directory, which exists; its key is made when there is none.
+
+        Args:
+            directory: holds the key.
+            name: file of the key; each file that is sealed has its own.
 
         Raises:
             StateError: the key cannot be read or made, or other users can read it.
         """
-        path = directory / KEY_NAME
+        path = directory / name
         try:
             write_secret(path, os.urandom(KEY_BYTES))
         except FileExistsError:
@@ -53,7 +57,7 @@ class Seal:
             raise _unusable(error) from error
         key = read_secret(path)
         if len(key) != KEY_BYTES:
-            raise StateError(f"the key of the approvals is damaged: {path}")
+            raise StateError(f"the key is damaged: {path}")
         return cls(key)
 
     def close(self, data: bytes, bound: str) -> bytes:
@@ -70,7 +74,7 @@ class Seal:
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound.encode())
         except (InvalidTag, ValueError):
-            raise StateError("a row of the approvals file was not written with its key") from None
+            raise StateError("a row of the file was not written with its key") from None
 
     def prove(self, *members: str | int) -> bytes:
         """Return the proof that whoever holds the key wrote these members."""
@@ -128,4 +132,6 @@ def read_secret(path: Path) -> bytes:
 
 
 def _unusable(error: OSError) -> StateError:
-    return StateError(f"the secrets of the approvals cannot be used: {(error.strerror or 'unknown').lower()}")
+    return StateError(
+        f"a secret of the state directory cannot be used: {(error.strerror or 'unknown').lower()}"
+    )

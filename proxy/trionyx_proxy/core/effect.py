@@ -73,11 +73,13 @@ class ForwardCall:
     Args:
         max_result_bytes: the smallest limit an obligation set, or 0 for the configured one.
         hides_text: untrusted text of the result must become handles.
+        is_approved: a person has approved this very call.
     """
 
     request: Request
     max_result_bytes: int
     hides_text: bool = False
+    is_approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,7 +303,9 @@ def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 def _forward(run: Run, call: OpenCall, row: Row) -> _Stepped:
     verdict = call.judged
-    forward = ForwardCall(call.request, verdict.max_result_bytes, verdict.hides_text)
+    forward = ForwardCall(
+        call.request, verdict.max_result_bytes, verdict.hides_text, is_approved=call.approval is not None
+    )
     return run, call.forwarded(), (forward,)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,9 @@ NATIVE = "trionyx"
 
 MAX_NAME_CHARS = 64
 """Offered names stay callable through gateways that allow 64 characters in a tool name."""
+
+PeerOf = Callable[[str, JSON], Mapping[str, JSON]]
+"""From the name of one of the proxy's own tools and its arguments to further facts, `peer` or none."""
 
 NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
@@ -76,6 +79,10 @@ class Admission:
         self._digests: dict[str, str] = {}
         self.vouches: Vouches | None = None
         """Looks up what people vouched for; None where nobody is asked."""
+        self.peer_of: PeerOf | None = None
+        """Tells whom a call of the proxy's own tools is for; None where the run talks to nobody."""
+        self.rights: frozenset[str] | None = None
+        """The upstreams' tools that a child run may have; None for any. Must be set before any `pin`."""
 
     @property
     def pins(self) -> Mapping[str, Pin]:
@@ -126,6 +133,8 @@ class Admission:
         tool_id = name if server == NATIVE else f"{server}__{name}"
         if len(tool_id) > MAX_NAME_CHARS:
             return "name_too_long"
+        if server != NATIVE and self.rights is not None and tool_id not in self.rights:
+            return "not_granted"
         entry = self._catalog.tool(section, name)
         if entry is None:
             return "not_in_catalog"
@@ -213,6 +222,8 @@ class Admission:
         if self.vouches is not None:
             origins = vouched(origins, checked, tool=pin.tool.id, call=call, vouches=self.vouches)
         facts["origins"] = origins
+        if self.peer_of is not None and pin.tool.server == NATIVE:
+            facts |= self.peer_of(pin.tool.name, checked)
         return Request(
             call=call,
             tool=pin.tool,

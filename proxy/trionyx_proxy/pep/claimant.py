@@ -14,7 +14,7 @@ from trionyx_proxy.core.account import Identity, Prompt
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.errors import TokenError
 from trionyx_proxy.state import RunStore
-from trionyx_proxy.token import mint_ulid, run_key, verify
+from trionyx_proxy.token import Lineage, mint_ulid, run_key, verify
 
 TOKEN_VARIABLE = "TRIONYX_RUN_TOKEN"  # noqa: S105 - the name of a variable, not a token
 """Environment variable of the proxy process that holds the run token."""
@@ -22,11 +22,12 @@ TOKEN_VARIABLE = "TRIONYX_RUN_TOKEN"  # noqa: S105 - the name of a variable, not
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """A run's identity, its registered prompt, and the label it starts with at least."""
+    """A run's identity, its registered prompt, the label it starts with at least, and of a child run its parent."""
 
     identity: Identity
     prompt: Prompt
     floor: Label
+    parent: Lineage | None = None
 
 
 def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
@@ -64,4 +65,4 @@ def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
     if stored is not None and stored.prompt.sha256 == claims.prompt_sha256:
         prompt = stored.prompt
     # The configured floor holds for every run; a token can only start it higher.
-    return Claimant(identity, prompt, claims.floor.join(config.runs.floor))
+    return Claimant(identity, prompt, claims.floor.join(config.runs.floor), claims.parent)

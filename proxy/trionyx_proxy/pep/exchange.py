@@ -6,15 +6,18 @@ Knows which server answers which tool and how long that may take. It does not re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from trionyx_proxy.arguments import canonical
 from trionyx_proxy.core.effect import ForwardCall
-from trionyx_proxy.core.request import Failure, FailureKind, Result
+from trionyx_proxy.core.request import Failure, FailureKind, Request, Result
 from trionyx_proxy.errors import StateError
-from trionyx_proxy.pep.admission import Admission
+from trionyx_proxy.messages.wording import SPEAKING
+from trionyx_proxy.pep.admission import NATIVE, Admission
 from trionyx_proxy.pep.delivery import clean_result
 from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.replies import Told
 from trionyx_proxy.pep.upstream import OnProgress
 from trionyx_proxy.provenance import Reading
 
@@ -26,6 +29,13 @@ class ToolServer(Protocol):
         self, name: str, arguments: bytes, *, timeout_s: float, on_progress: OnProgress | None
     ) -> Mapping[str, Any] | Reading | Failure:
         """Send one decided call and return the raw result, or a reading of its own, or why there is none."""
+
+
+class Speaker(Protocol):
+    """The part of `pep.conversation.Conversation` that an exchange needs."""
+
+    async def call(self, request: Request, *, hides_text: bool, is_approved: bool) -> Told:
+        """Carry out one decided call of a tool for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class Exchange:
         admission: knows what the catalog says of each tool.
         ledger: is told what leaves, and reads what comes back.
         forwarding: limits.
+        conversation: answers the tools for messages; None where the run talks to nobody.
 
     """
 
@@ -60,7 +71,9 @@ class Exchange:
         admission: Admission,
         ledger: Ledger,
         forwarding: Forwarding,
+        conversation: Speaker | None = None,
     ) -> None:
+        self._conversation = conversation
         self._servers = servers
         self._admission = admission
         self._ledger = ledger
@@ -88,6 +101,11 @@ class Exchange:
             return Failure(
                 FailureKind.UNAVAILABLE, "what the call writes cannot be kept track of", sent=False
             )
+        limit = self._forwarding.max_result_bytes
+        if effect.max_result_bytes:
+            limit = min(limit, effect.max_result_bytes)
+        if request.tool.server == NATIVE and request.tool.name in SPEAKING:
+            return await self._speak(effect, limit)
         received = await server.call(
             request.tool.name,
             request.arguments,
@@ -96,9 +114,6 @@ class Exchange:
         )
         if isinstance(received, Failure):
             return received
-        limit = self._forwarding.max_result_bytes
-        if effect.max_result_bytes:
-            limit = min(limit, effect.max_result_bytes)
         if isinstance(received, Reading):
             return self._ledger.deliver(request, received, max_bytes=limit)
         cleaned = clean_result(received)
@@ -108,3 +123,17 @@ class Exchange:
             return self._ledger.read(request, entry, cleaned, hides_text=effect.hides_text, max_bytes=limit)
         except StateError:
             return Failure(FailureKind.GARBAGE, "what the tool read cannot be kept track of", sent=True)
+
+    async def _speak(self, effect: ForwardCall, limit: int) -> Result | Failure:
+        if self._conversation is None:
+            return Failure(FailureKind.UNAVAILABLE, "this run talks to nobody", sent=False)
+        try:
+            told = await self._conversation.call(
+                effect.request, hides_text=effect.hides_text, is_approved=effect.is_approved
+            )
+        except StateError:
+            return Failure(FailureKind.UNAVAILABLE, "the mailbox cannot be used", sent=True)
+        result = self._ledger.deliver(effect.request, told.reading, max_bytes=limit)
+        if isinstance(result, Failure) or not told.messages:
+            return result
+        return replace(result, messages=canonical([dict(message) for message in told.messages]))

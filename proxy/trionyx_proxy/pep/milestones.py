@@ -2,7 +2,7 @@
 
 Bodies only, as canonical bytes; the log adds its own members. See `proxy/DESIGN.md`, Records:
 
-    run.open       agent floor label policy prompt run software user tenant? registered
+    run.open       agent floor label parent? policy prompt run software user tenant? registered
     run.resume     agent label policy run user dangling
     policy.load    digest revision engine reason
     policy.refused reason
@@ -22,6 +22,7 @@ from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, Usage
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.core.request import CallId, Refusal
 from trionyx_proxy.pep.admission import Pin, Withheld, printable
+from trionyx_proxy.token import Lineage
 
 TOOLS_PER_RECORD = 100
 """So that the longest names and reasons fit a record line (`trionyx_audit.record`)."""
@@ -45,11 +46,24 @@ def _policy(policy: PolicyVersion, engine: str) -> dict[str, Any]:
 
 
 def run_open(
-    identity: Identity, prompt: Prompt, *, floor: Label, label: Label, policy: PolicyVersion, engine: str
+    identity: Identity,
+    prompt: Prompt,
+    *,
+    floor: Label,
+    label: Label,
+    policy: PolicyVersion,
+    engine: str,
+    parent: Lineage | None = None,
 ) -> bytes:
-    """Build the body of `run.open`: the first record of a run's own."""
+    """Build the body of `run.open`: the first record of a run's own. A child run's names its parent."""
+    lineage = (
+        {}
+        if parent is None
+        else {"parent": {"agent": parent.agent, "depth": parent.depth, "run": parent.run}}
+    )
     return _encode(
         _who(identity)
+        | lineage
         | {
             "floor": _label(floor),
             "label": _label(label),

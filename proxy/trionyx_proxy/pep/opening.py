@@ -21,8 +21,11 @@ from trionyx_proxy.config import Config
 from trionyx_proxy.core.account import RunState
 from trionyx_proxy.core.evidence import resume
 from trionyx_proxy.errors import ConfigError, Problem, StateError
-from trionyx_proxy.pep.asking import open_approvals
+from trionyx_proxy.messages.mailbox import Mailbox
+from trionyx_proxy.messages.peers import Peers
+from trionyx_proxy.pep.asking import OnExit, Past, open_approvals
 from trionyx_proxy.pep.claimant import Claimant
+from trionyx_proxy.pep.conversation import received_calls
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.service import Service, engine_settings
 from trionyx_proxy.state import RunStore
@@ -69,6 +72,7 @@ async def open_service(config: Config, claimant: Claimant, store: RunStore) -> A
             state=state,
             recorder=recorder,
             approvals=approvals,
+            mailbox=_mailbox(config, claimant, bundle, past, stack.callback),
         )
         stack.push_async_callback(service.close)
         service.admission.remember(_descriptors(past))
@@ -78,6 +82,24 @@ async def open_service(config: Config, claimant: Claimant, store: RunStore) -> A
         if approvals is not None:
             await approvals.refresh()
         yield service
+
+
+def _mailbox(
+    config: Config, claimant: Claimant, bundle: Bundle, past: Past, on_exit: OnExit
+) -> Mailbox | None:
+    """Return the mailbox where the policy gives the agent peers, or the run has a parent; else the run talks to nobody.
+
+    Raises:
+        StateError: the mailbox cannot be used.
+    """
+    identity = claimant.identity
+    has_peers = Peers.from_data(bundle.data["trionyx"]).has(identity.agent)
+    if not identity.registered or not (has_peers or claimant.parent is not None):
+        return None
+    mailbox = Mailbox.open(config.state_directory)
+    on_exit(mailbox.close)
+    mailbox.give_back(identity.run, received_calls(past))
+    return mailbox
 
 
 def _descriptors(past: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:

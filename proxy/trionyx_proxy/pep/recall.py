@@ -81,7 +81,6 @@ class Recall:
         self._requests[call] = request
         if described["catalog"] == NATIVE:
             self._native.recharge(described["name"], payloads["args"])
-            return
         entry = self._entry(request)
         if entry is not None:
             self._ledger.wrote(request, entry)

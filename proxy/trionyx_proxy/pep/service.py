@@ -33,10 +33,14 @@ from trionyx_proxy.core.event import PolicyReloaded
 from trionyx_proxy.core.request import CallId
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import StateError
+from trionyx_proxy.messages import wording
+from trionyx_proxy.messages.mailbox import Mailbox
+from trionyx_proxy.messages.peers import Peers
 from trionyx_proxy.pep import milestones, wire
 from trionyx_proxy.pep.admission import NATIVE, Admission
 from trionyx_proxy.pep.asking import ttl_ms
 from trionyx_proxy.pep.claimant import Claimant
+from trionyx_proxy.pep.conversation import Conversation
 from trionyx_proxy.pep.downstream import Downstream
 from trionyx_proxy.pep.driver import Driver
 from trionyx_proxy.pep.exchange import Exchange, Forwarding
@@ -73,6 +77,7 @@ class Service:
         state: RunState,
         recorder: Recorder,
         approvals: Approvals | None,
+        mailbox: Mailbox | None = None,
     ) -> None:
         self._config = config
         self._claimant = claimant
@@ -103,6 +108,20 @@ class Service:
             )
             for upstream in config.upstreams
         }
+        conversation: Conversation | None = None
+        if mailbox is not None:
+            conversation = Conversation(
+                identity,
+                claimant.parent,
+                mailbox,
+                peers=lambda: Peers.from_data(self._bundle.data["trionyx"]),
+                label=lambda: self.driver.run.label,
+                index=ledger.index,
+                handles=ledger.handles,
+            )
+            self.admission.peer_of = conversation.peer_of
+        if claimant.parent is not None:
+            self.admission.rights = frozenset(claimant.parent.tools)
         prompt = replace(prompt, implies=_implied(bundle, prompt, identity))
         self.driver = Driver(
             Run.resume(identity, prompt, _version(bundle), state, approval_ttl_ms=ttl_ms(config)),
@@ -116,6 +135,7 @@ class Service:
                     timeout_s=config.limits.call_timeout_ms / 1_000,
                     max_result_bytes=config.limits.max_result_bytes,
                 ),
+                conversation=conversation,
             ),
             transform=self.admission.transform,
             on_stored=self._stored,
@@ -123,7 +143,8 @@ class Service:
         )
         if approvals is not None:
             self.admission.vouches = approvals.vouches
-        self.admission.pin(NATIVE, NATIVE, [dict(descriptor) for descriptor in DESCRIPTORS])
+        own = DESCRIPTORS if conversation is None else (*DESCRIPTORS, *wording.DESCRIPTORS)
+        self.admission.pin(NATIVE, NATIVE, [dict(descriptor) for descriptor in own])
         self._point = point
         self._saved_seq = -1
         self._unsaved_seq = -1
@@ -164,6 +185,7 @@ class Service:
                     label=run.label,
                     policy=run.policy,
                     engine=engine,
+                    parent=self._claimant.parent,
                 ),
             )
             return

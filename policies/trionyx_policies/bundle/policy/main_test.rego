@@ -4,7 +4,7 @@ import data.trionyx.main
 import data.trionyx.testing
 
 test_every_pack_answers if {
-	packs := {"catalog", "classics", "egress", "flow", "limits", "paths", "provenance", "risk"}
+	packs := {"catalog", "classics", "egress", "flow", "limits", "paths", "peers", "provenance", "risk"}
 	main.packs == packs with input as testing.call({})
 }
 

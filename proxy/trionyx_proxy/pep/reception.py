@@ -1,0 +1,181 @@
+"""Receiving messages: what of them a run may have, what is shown, at which label, and which values are vouched for.
+
+The receiver's label takes on each message's before anything of it is delivered. Text of a run that had read untrusted
+text becomes a handle, like any other untrusted text; its typed answers are shown, within the bounds of the question.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import orjson
+import structlog
+
+from trionyx_proxy.arguments import JSON, canonical, pointer
+from trionyx_proxy.catalog import ArgumentType
+from trionyx_proxy.core.account import Identity
+from trionyx_proxy.core.label import BOTTOM, Integrity, Label
+from trionyx_proxy.core.request import Request
+from trionyx_proxy.messages.letter import Envelope, Message
+from trionyx_proxy.messages.mailbox import Mailbox
+from trionyx_proxy.messages.peers import Peers
+from trionyx_proxy.messages.structure import leaves
+from trionyx_proxy.pep.replies import Told, recorded, secrecy, structured, untrusting
+from trionyx_proxy.provenance import Handles, Hidden, Leaf, Reading
+
+MAX_RECEIVED: Final = 8
+"""Messages that one call receives, so that its record fits its line."""
+
+MAX_RECEIVED_BYTES: Final = 96 << 10
+"""Of all messages of one call but the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is shown of one message."""
+
+    shown: JSON
+    label: Label
+    leaves: tuple[Leaf, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+
+
+class Reception:
+    """One run's incoming side.
+
+    Args:
+        identity: of the run.
+        mailbox: shared with all runs.
+        label: gives the run's label as it is now.
+        handles: mints handles.
+    """
+
+    def __init__(
+        self, identity: Identity, mailbox: Mailbox, *, label: Callable[[], Label], handles: Handles
+    ) -> None:
+        self._identity = identity
+        self._mailbox = mailbox
+        self._label = label
+        self._handles = handles
+
+    async def receive(self, request: Request, peers: Peers, *, hides_text: bool) -> Told:
+        """Take what waits for the run, and read it.
+
+        Args:
+            request: the decided call.
+            peers: what the policy in force says.
+            hides_text: untrusted text becomes handles.
+
+        Raises:
+            StateError: the mailbox cannot be used.
+        """
+        taken = await anyio.to_thread.run_sync(lambda: self._take(request, peers))
+        parts: list[_Part] = []
+        label = BOTTOM
+        for message in taken:
+            part = self._read(message, f"/messages/{len(parts)}", hides_text)
+            parts.append(part)
+            label = label.join(part.label)
+        shown: list[JSON] = [part.shown for part in parts]
+        reading = Reading(
+            structured({"messages": shown}),
+            label,
+            tuple(leaf for part in parts for leaf in part.leaves),
+            tuple(hidden for part in parts for hidden in part.hidden),
+        )
+        return Told(reading, tuple(recorded(message.envelope, "received") for message in taken))
+
+    def _take(self, request: Request, peers: Peers) -> tuple[Message, ...]:
+        me = self._identity
+        waiting = self._mailbox.waiting(me.tenant, me.agent, me.run, now_ms=time.time_ns() // 1_000_000)
+        chosen: list[str] = []
+        total = 0
+        for envelope, size in waiting:
+            if not self._may_receive(envelope, peers):
+                continue
+            total += size
+            if len(chosen) == MAX_RECEIVED or (chosen and total > MAX_RECEIVED_BYTES):
+                break
+            chosen.append(envelope.id)
+        if not chosen:
+            return ()
+        taken = self._mailbox.take(chosen, run=me.run, call=request.call)
+        if len(taken) < len(chosen):
+            log = structlog.get_logger("trionyx.messages")
+            log.warning(
+                "messages were taken by another run or cannot be read", count=len(chosen) - len(taken)
+            )
+        return taken
+
+    def _may_receive(self, envelope: Envelope, peers: Peers) -> bool:
+        """Ask at delivery what was asked when it was sent: policy and clearance may have changed since."""
+        me = self._identity.agent
+        clearance = peers.clearance(me)
+        if envelope.kind == "answer":
+            asked = self._mailbox.asked(envelope.question)
+            if asked is None or asked.asker_run != self._identity.run:
+                return False
+            # Who may ask has to be allowed to; the answer comes back by the question's leave.
+            if not peers.permits(me, envelope.from_agent):
+                return False
+            if asked.category == 1:
+                return secrecy(envelope.label).flows_to(untrusting(clearance))
+        elif envelope.to_run:
+            if envelope.to_run != self._identity.run or envelope.kind != "message":
+                return False
+        elif not peers.permits(envelope.from_agent, me):
+            return False
+        return envelope.label.flows_to(clearance)
+
+    def _read(self, message: Message, place: str, hides_text: bool) -> _Part:
+        envelope, label = message.envelope, message.envelope.label
+        content: JSON = orjson.loads(message.content)
+        head: dict[str, JSON] = {"from": envelope.from_agent, "id": envelope.id, "kind": envelope.kind}
+        if envelope.question:
+            head["question_id"] = envelope.question
+        if envelope.kind == "answer":
+            part = self._typed(envelope, content, head, place)
+            if part is not None:
+                return part
+        if hides_text and label.integrity is Integrity.PUBLIC:
+            text = content if isinstance(content, str) else canonical(content).decode()
+            at = f"{place}/{envelope.kind}"
+            hidden = Hidden(self._handles.mint(), at, ArgumentType.TEXT, label, text)
+            return _Part(head | {envelope.kind: hidden.token}, secrecy(label), (), (hidden,))
+        vouched = _leaves(message, content, place)
+        return _Part(head | {envelope.kind: content}, label, tuple(vouched))
+
+    def _typed(self, envelope: Envelope, content: JSON, head: Mapping[str, JSON], place: str) -> _Part | None:
+        """Read typed answers: integers count as the organisation's word, if the run that asked was untainted all along.
+
+        A choice is not: each option stays as trusted as it was before it was offered. None for answers in words.
+        """
+        asked = self._mailbox.asked(envelope.question)
+        if asked is None or asked.category != 1:
+            return None
+        is_tainted = asked.is_tainted or self._label().integrity is Integrity.PUBLIC
+        shown = secrecy(envelope.label)
+        own = shown.join(Label(Integrity.PUBLIC if is_tainted else Integrity.ORG))
+        numbers = tuple(
+            Leaf(f"{place}/answer{pointer(path)}", value, ArgumentType.INTEGER, own)
+            for path, value in leaves(content)
+            if isinstance(value, int) and not isinstance(value, bool)
+        )
+        return _Part({**head, "answer": content}, shown, numbers)
+
+
+def _leaves(message: Message, content: JSON, place: str) -> Iterator[Leaf]:
+    """Give the values that the sender's run vouched for, no more trusted than the message."""
+    vouched = orjson.loads(message.vouched)
+    envelope = message.envelope
+    label = envelope.label
+    for number, (path, value) in enumerate(leaves(content)):
+        if str(number) in vouched:
+            kind, integrity = vouched[str(number)]
+            trust = max(Integrity[integrity.upper()], label.integrity)
+            own = Label(trust, label.level, label.readers, label.categories)
+            yield Leaf(f"{place}/{envelope.kind}{pointer(path)}", value, ArgumentType(kind), own)
