@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
 from operator import add
 
 from trionyx_proxy.provenance.encodings import MAX_ENCODED_CHARS, decoded, plain, tokens, transformed
@@ -195,29 +195,32 @@ class Echo:
         if stride == 1 or len(text) <= MAX_ENCODED_CHARS:
             self._keep_identifiers(text)
         telling = [len(word) > 1 and word not in STOP_WORDS for word in words]
-        told = list(map(add, map(add, telling, telling[1:]), telling[2:]))
-        pairs = list(map(add, words, words[1:]))
-        triples = list(map(add, pairs, words[2:]))
-        starts = range(0, len(triples), stride)
-        enough = [start for start in starts if told[start] >= 2]
-        self._openers.update([pairs[start] for start in enough])
-        fresh = {triples[start] for start in enough} - self._triples
+        count = len(words) - 2
+        firsts, seconds, thirds = (words[place : place + count : stride] for place in range(3))
+        openers = list(map(add, firsts, seconds))
+        one, two, three = (telling[place : place + count : stride] for place in range(3))
+        told = [said >= 2 for said in map(add, map(add, one, two), three)]
+        self._openers.update(openers)
+        fresh = set(compress(map(add, openers, thirds), told)).difference(self._triples)
         self._triples |= fresh
         self._count += len(fresh)
-        if len(enough) < len(starts) or starts[-1] < len(triples) - 1:
-            for start in sorted({*starts, len(triples) - 1}.difference(enough)):
-                self._keep_run(words, telling, start)
+        for place in range(len(told)) if False in told else ():
+            if not told[place]:
+                self._keep_run(words, telling, place * stride)
+        if (count - 1) % stride:
+            self._keep_run(words, telling, count - 1)
 
     def _keep_run(self, words: list[str], telling: list[bool], start: int) -> None:
         """Remember the run of words from here on that says enough."""
-        length = 3
-        while (
-            sum(telling[start : start + length]) < 2 and start + length < len(words) and length < _MAX_SHINGLE
-        ):
-            length += 1
+        end = start + 3
+        said = sum(telling[start:end])
+        last = min(len(words), start + _MAX_SHINGLE)
+        while said < 2 and end < last:
+            said += telling[end]
+            end += 1
         # What says nothing up to the end of the text is a sign only as the whole text.
-        if start == 0 or sum(telling[start : start + length]) >= 2:
-            self._keep_shingle(words[start : start + length])
+        if start == 0 or said >= 2:
+            self._keep_shingle(words[start:end])
 
     def _keep_shingle(self, words: list[str]) -> None:
         opener = words[0] + words[1]
