@@ -63,11 +63,18 @@ class ResultDocument:
         changed["content"] = [*({"type": "text", "text": text} for text in texts), *blocks]
         if self.is_structured:
             changed["structuredContent"] = {"result": value} if self.is_wrapped else value
+            if not self.is_wrapped and not isinstance(value, dict):
+                del changed["structuredContent"]  # it is an object or it is not there
         return changed
 
 
-def read_document(result: Mapping[str, Any]) -> ResultDocument:
-    """Take a cleaned result apart; an odd one has no document and only texts beside it."""
+def read_document(result: Mapping[str, Any], *, is_text: bool = False) -> ResultDocument:
+    """Take a cleaned result apart; an odd one has no document and only texts beside it.
+
+    Args:
+        result: cleaned.
+        is_text: its text blocks are texts, and no JSON.
+    """
     content = result.get("content")
     items = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
     texts = [block["text"] for block in items if _is_text(block)]
@@ -80,9 +87,10 @@ def read_document(result: Mapping[str, Any]) -> ResultDocument:
         return ResultDocument(value, True, is_wrapped, False, besides, blocks)
     if not texts:
         return ResultDocument(None, False, False, False, (), blocks)
+    read = str if is_text else _parsed
     if len(texts) > 1:
-        return ResultDocument([_parsed(text) for text in texts], False, False, False, (), blocks)
-    value = _parsed(texts[0])
+        return ResultDocument([read(text) for text in texts], False, False, False, (), blocks)
+    value = read(texts[0])
     return ResultDocument(value, False, False, value is texts[0], (), blocks)
 
 

@@ -20,6 +20,9 @@ Mention = tuple[str, str]
 
 MAX_MENTIONS = 4_096
 
+MAX_ASKED_CHARS = 100_000
+"""Characters of anybody's text that are looked through for a value."""
+
 _THINGS = (
     "file document doc attachment",
     "transaction payment transfer",
@@ -49,7 +52,8 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{1,4}){1
 _PHONE = re.compile(r"(?<![\w.,$\u20ac\u00a3])(?:\+|00)?\(?[0-9][0-9 ()./-]{4,20}[0-9](?![\w,])")
 _CURRENCY = "$\u20ac\u00a3\u00a5"
 _NUMBER = re.compile(
-    rf"(?<![\w.,:/#+-])(?<!\w')(?:[A-Z]{{3}} ?|[{_CURRENCY}] ?)?[0-9][0-9.,'\u2019]*[0-9]?"
+    # Bounded: every quotation mark in a run of digits is a place to begin.
+    rf"(?<![\w.,:/#+-])(?<!\w')(?:[A-Z]{{3}} ?|[{_CURRENCY}] ?)?[0-9][0-9.,'\u2019]{{0,40}}[0-9]?"
     rf"(?:(?=[.,;:!?)\]%]?(?:\s|$))|(?= ?[{_CURRENCY})%]))"
 )
 _NEGATIVE = re.compile(r"(?<!\S)-[0-9][0-9.,]*")
@@ -61,6 +65,7 @@ _QUOTED = re.compile(
     r"\"([^\"\n]{1,256})\"|'([^'\n]{1,256})'(?!\w)|`([^`\n]{1,256})`|\u201c([^\u201d\n]{1,256})\u201d|\u2018([^\u2019\n]{1,256})\u2019"
 )
 _DIGIT = re.compile("[0-9]")
+_INNER_POINT = re.compile(r"\.[^ \t\n\r]")
 _RAW = re.compile(r"[^\s<>\"`|\u2018-\u201f\u00ab\u00bb;]+")
 
 
@@ -94,12 +99,17 @@ def may_mention(kind: str, text: str) -> bool:
         case "email":
             return "@" in text
         case "url" | "host" | "origin":
-            return "." in text
+            return "." in text and ("://" in text or _has_inner_point(text))
         case "path":
-            return "/" in text or "." in text
+            return "/" in text or ("." in text and _has_inner_point(text))
         case "time":
             return _DIGIT.search(text) is not None or "noon" in text or "mid" in text
     return _DIGIT.search(text) is not None
+
+
+def _has_inner_point(text: str) -> bool:
+    # Other scripts have points of their own, and characters that are not seen.
+    return not text.isascii() or _INNER_POINT.search(text) is not None
 
 
 def mentioned_values(kind: str, text: str) -> set[Mention]:
@@ -107,9 +117,10 @@ def mentioned_values(kind: str, text: str) -> set[Mention]:
 
     Amounts, ids and names count only in fields of their own.
     """
-    if kind in ("date", "time"):
-        lowered = visible(text).lower()
-        return set(_dates(lowered)) | {("time", time) for time, _ in times.times(lowered)}
+    if kind == "date":
+        return set(_dates(visible(text).lower()))
+    if kind == "time":
+        return {("time", time) for time, _ in times.times(visible(text).lower())}
     if kind in ("host", "origin"):
         kind = "url"
     try:
@@ -123,9 +134,9 @@ def in_order(kind: ArgumentType, text: str) -> list[str]:
 
     Args:
         kind: EMAIL, URL, IBAN, PHONE, DATE, AMOUNT or INTEGER; of any other kind there are none.
-        text: anybody's.
+        text: anybody's; what stands behind `MAX_ASKED_CHARS` is not looked at.
     """
-    shown = visible(text)
+    shown = visible(text[:MAX_ASKED_CHARS])
     match kind:
         case ArgumentType.DATE:
             spans = sorted(times.dates(shown.lower()), key=lambda found: found[1])
@@ -299,6 +310,12 @@ def _taken(lowered: str) -> list[tuple[int, int]]:
 
 
 def _without(text: str, spans: list[tuple[int, int]]) -> str:
-    for start, end in spans:
-        text = text[:start] + "\x00" * (end - start) + text[end:]
-    return text
+    kept: list[str] = []
+    position = 0
+    for start, end in sorted(spans):
+        if end > position:
+            start = max(start, position)
+            kept += (text[position:start], "\x00" * (end - start))
+            position = end
+    kept.append(text[position:])
+    return "".join(kept)

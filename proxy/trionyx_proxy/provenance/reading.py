@@ -6,12 +6,14 @@ public text. Nothing here decides whether text is hidden; that is the policy's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trionyx_proxy.arguments import JSON, canonical
 from trionyx_proxy.catalog import ArgumentType, Field, ToolEntry
+from trionyx_proxy.catalog.field import ITSELF
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance.document import ResultDocument, read_document
 from trionyx_proxy.provenance.handles import Hidden
@@ -23,6 +25,9 @@ __all__ = ["MAX_LEAVES", "Hidden", "Reading", "read_result"]
 
 MAX_LEAVES = 20_000
 """A document with more is one public text."""
+
+MAX_KEYS = 32
+"""Member names that the catalog does not know and that are shown all the same; with more, none of them is."""
 
 Place = tuple[int, str | int]
 """The container that a value or member name lies in, by identity, and where in it."""
@@ -68,11 +73,12 @@ def read_result(
         mint: gives a new handle.
         taint: what was read was written by a run that had read untrusted text: all of it is public.
     """
-    document = read_document(result)
     is_public = taint or result.get("isError", False) is not False
     walk = _Walk(entry, is_public)
+    plan = plan_of(entry)
+    document = read_document(result, is_text=_says_nothing_of(plan) and walk.is_all_public)
     value = document.value
-    walk.visit(value, plan_of(entry), "", (0, 0), None)
+    walk.document(value, plan, is_structured=document.is_structured and not document.is_wrapped)
     if len(walk.leaves) > MAX_LEAVES:
         value = canonical(value).decode()
         walk = _Walk(entry, True)
@@ -82,8 +88,9 @@ def read_result(
     leaves = _relabelled(walk, relabel)
     delivery = _Delivery(hide, mint)
     delivery.take(leaves, walk.places, delivery.tokens)
-    names = [Leaf(at, name, ArgumentType.NAME, public(entry.result)) for name, _, at in walk.names]
-    delivery.take(names, [place for _, place, _ in walk.names], delivery.names)
+    for kind, names in walk.untrusted_names():
+        labelled = [Leaf(at, name, kind, public(entry.result)) for name, _, at in names]
+        delivery.take(labelled, [place for _, place, _ in names], delivery.names)
     blocks = [
         delivery.block(block, f"/content/{position}", walk.result_label)
         for position, block in enumerate(document.blocks)
@@ -102,13 +109,26 @@ class _Walk:
         self.leaves: list[Leaf] = []
         self.places: list[Place] = []
         self.vouching: list[tuple[int, Place]] = []
-        self.names: list[tuple[str, Place, str]] = []
+        self._names: list[tuple[str, Place, str]] = []
+        self._keys: list[tuple[str, Place, str]] = []
+        self._odd: list[tuple[str, Place, str]] = []
+        self.is_all_public = self.result_label.integrity is Integrity.PUBLIC
+
+    def document(self, value: JSON, plan: Plan | None, *, is_structured: bool) -> None:
+        """Visit a document; what a server returns as its structure has that server's members."""
+        if is_structured and _says_nothing_of(plan) and isinstance(value, dict):
+            plan = _MEMBERS
+        self.visit(value, plan, "", (0, 0), None)
 
     def visit(
         self, value: JSON, plan: Plan | None, pointer: str, place: Place, parent: dict[str, JSON] | None
     ) -> None:
         """Visit a value and all in it, in document order."""
-        if isinstance(value, dict):
+        if self.is_all_public and _says_nothing_of(plan) and _is_anybodys(value):
+            # INVARIANT: whoever fills a place that nobody described chooses its member names and numbers, too; they
+            # are as much a text as its strings.
+            self.leaf(canonical(value).decode(), None, pointer, place, parent)
+        elif isinstance(value, dict):
             here = id(value)
             names = {} if plan is None else plan.names
             rest = None if plan is None else plan.any
@@ -117,8 +137,12 @@ class _Walk:
                 step = name
                 if below is None:
                     step, below = "*", rest
-                    if rest is not None or not _is_key(name):
-                        self.names.append((name, (here, name), f"{pointer}/*"))
+                    if rest is not None:
+                        self._names.append((name, (here, name), f"{pointer}/*"))
+                    else:
+                        (self._keys if _is_key(name) else self._odd).append(
+                            (name, (here, name), f"{pointer}/*")
+                        )
                 # Saves a call for each leaf.
                 visit = self.leaf if isinstance(member, str) else self.visit
                 visit(member, below, f"{pointer}/{step}", (here, name), value)  # type: ignore[arg-type]
@@ -129,6 +153,13 @@ class _Walk:
                 self.visit(element, below, f"{pointer}/{position}", (here, position), None)
         elif value is not None:
             self.leaf(value, plan, pointer, place, parent)
+
+    def untrusted_names(self) -> Iterator[tuple[ArgumentType, list[tuple[str, Place, str]]]]:
+        """Yield member names that anybody may have chosen, and how they are read: with their places and pointers."""
+        yield ArgumentType.NAME, self._names
+        yield _TEXT, self._odd
+        if self.is_all_public and len({key for key, _, _ in self._keys}) > MAX_KEYS:
+            yield _TEXT, self._keys
 
     def leaf(
         self, value: Scalar, plan: Plan | None, pointer: str, place: Place, parent: dict[str, JSON] | None
@@ -141,8 +172,8 @@ class _Walk:
             kind, label = _TEXT, self.result_label
         else:
             kind, label = field.type, field.label
-            if field.cases and parent is not None:
-                label = self._judged(field, parent, place)
+            if field.cases:
+                label = self._judged(field, value, parent, place)
             if self._is_public:
                 label = public(label)
         read: str | None = ""
@@ -161,17 +192,19 @@ class _Walk:
         self.leaves.append(Leaf(pointer, value, kind, label, "" if plan is None else plan.scope, read))
         self.places.append(place)
 
-    def _judged(self, field: Field, parent: dict[str, JSON], place: Place) -> Label:
+    def _judged(self, field: Field, value: Scalar, parent: dict[str, JSON] | None, place: Place) -> Label:
         """Return the label that the first case that applies gives, and note the sibling that it rests on."""
         for case in field.cases:
-            sibling = parent.get(case.field)
+            is_itself = case.field == ITSELF
+            sibling = value if is_itself else None if parent is None else parent.get(case.field)
             # Many fields of one object ask the same of the same sibling.
             asked = (id(case.members), sibling if isinstance(sibling, str) else None)
             held = self._held.get(asked)
             if held is None:
                 held = self._held[asked] = case.members.holds(sibling)
             if held:
-                self.vouching.append((len(self.leaves), (place[0], case.field)))
+                if not is_itself:
+                    self.vouching.append((len(self.leaves), (place[0], case.field)))
                 return case.label
         return field.label
 
@@ -249,6 +282,8 @@ class _Delivery:
         return self.hidden[-1].token
 
     def _rewritten(self, value: JSON, place: Place) -> JSON:
+        if (token := self.tokens.get(place)) is not None:
+            return token
         if isinstance(value, dict):
             here = id(value)
             return {
@@ -258,7 +293,7 @@ class _Delivery:
         if isinstance(value, list):
             here = id(value)
             return [self._rewritten(element, (here, position)) for position, element in enumerate(value)]
-        return self.tokens.get(place, value)
+        return value
 
 
 def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]) -> tuple[Leaf, ...]:
@@ -284,6 +319,23 @@ def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]
     return tuple(after)
 
 
+_KEY = re.compile(r"[A-Za-z0-9_]+")
+_KEY_WORD = re.compile(r"[A-Z]*[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_MEMBERS = Plan(None, {}, None, "")
+
+
+def _says_nothing_of(plan: Plan | None) -> bool:
+    """Whether nothing is described here or below."""
+    return plan is None or (plan is not _MEMBERS and not plan.names and plan.any is None)
+
+
+def _is_anybodys(value: JSON) -> bool:
+    """Whether a value holds member names, numbers or lists: all of a text that a mere list of strings is not."""
+    if isinstance(value, dict):
+        return bool(value)
+    return isinstance(value, list) and not all(isinstance(one, str) for one in value)
+
+
 def _natural(value: Scalar) -> ArgumentType:
     if isinstance(value, bool):
         return ArgumentType.BOOLEAN
@@ -291,5 +343,5 @@ def _natural(value: Scalar) -> ArgumentType:
 
 
 def _is_key(name: str) -> bool:
-    """Whether a member name looks like a programmer's, not like a text."""
-    return len(name) <= 40 and name.isascii() and name.replace("_", "").isalnum() and name.count("_") <= 4
+    """Whether a member name looks like a programmer's, not like a text: at most four words, run together."""
+    return len(name) <= 40 and _KEY.fullmatch(name) is not None and len(_KEY_WORD.findall(name)) <= 4
