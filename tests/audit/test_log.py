@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -291,6 +292,30 @@ def test_a_short_write_poisons_and_is_recovered(
         assert log.recovered is not None
         assert log.recovered.size >= acknowledged
     assert verify(place / "log", trusted).exit() == 0
+
+
+@pytest.mark.guarantee("G19")
+@pytest.mark.parametrize(
+    "failing", [{"seg"}, {"payload"}, {"seg", "payload"}], ids=lambda names: "+".join(sorted(names))
+)
+def test_a_line_is_acknowledged_only_with_its_payloads(
+    place: Path, open_log: OpenLog, draft: MakeDraft, monkeypatch: pytest.MonkeyPatch, failing: set[str]
+) -> None:
+    log = open_log(place / "log")
+    log.submit(draft(n=0, payloads={"args": b"x"})).result(WAIT)
+    durable = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name in failing:
+            raise OSError(errno.EIO, "input/output error")
+        durable(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="takes no more records"):
+            log.submit(draft(payloads={"args": b"x"})).result(WAIT)
+    with pytest.raises(StorageError):
+        log.close()
 
 
 def test_a_full_disk_when_publishing_poisons(place: Path, open_log: OpenLog, draft: MakeDraft) -> None:
