@@ -23,7 +23,7 @@ MAX_BYTES = 256 * 1024
 _FENCE = re.compile(r"\A---[ \t]*\n(?P<front>.*?)^---[ \t]*(?:\n|\Z)(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/\[\]-]{0,127}")
-_TOOL = re.compile(r"[a-z0-9][a-z0-9-]*(?:_[a-z0-9-]+)*__[A-Za-z0-9_-]{1,64}")
+_TOOL = re.compile(r"trionyx_[a-z_]{1,64}|[a-z0-9][a-z0-9-]*(?:_[a-z0-9-]+)*__[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Definition:
         name: lower-case letters, digits and hyphens, at most 64; the agent's name in run tokens and records.
         description: one line for people.
         model: model name as the runtime takes it.
-        tools: `server__tool` names the agent needs; None means whatever the proxy offers.
+        tools: `server__tool` names the agent needs, and `trionyx_…` for tools of the proxy's own; None means
+            whatever the proxy offers.
         max_turns: model turns after which the run ends, 1 to 1000.
         max_budget_usd: spending after which the run ends, or None.
         system_prompt: the body, without surrounding blank lines; never empty.

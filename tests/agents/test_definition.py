@@ -49,6 +49,11 @@ def test_a_full_definition_is_read() -> None:
     assert len(definition.sha256) == 64
 
 
+def test_tools_of_the_proxys_own_may_be_named() -> None:
+    definition = parse_definition(with_front("tools: [mail__read, trionyx_reveal]").encode())
+    assert definition.tools == frozenset({"mail__read", "trionyx_reveal"})
+
+
 def test_what_may_be_left_out_has_a_bounded_default() -> None:
     definition = parse_definition(with_front("").encode())
     assert (definition.tools, definition.max_turns, definition.max_budget_usd) == (None, 50, None)
@@ -101,6 +106,7 @@ def test_all_problems_come_at_once_and_name_the_file(tmp_path: Path) -> None:
         ),
         (with_front("tools: [Bash]"), "tools: 'Bash' is not a server__tool name"),
         (with_front("tools: ['mcp__x__*']"), "tools: 'mcp__x__*' is not a server__tool name"),
+        (with_front("tools: [trionyx_]"), "tools: 'trionyx_' is not a server__tool name"),
         (with_front("tools: [a__b, a__b]"), "tools: a name occurs twice"),
         (with_front("description: |\n  two\n  lines"), "description: must be one line of text"),
         (with_front("allowed_tools: [Bash]"), "allowed_tools: unknown key"),

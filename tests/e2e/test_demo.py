@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+BUNDLE = Path(str(files("trionyx_policies"))) / "bundle"
 DEMO = Path(sys.executable).with_name("trionyx-demo")
 
 
@@ -99,7 +101,7 @@ def test_the_theft_succeeds_without_and_is_stopped_behind_the_proxy(kept: tuple[
     assert any("/shared/" in str(entry) for entry in journal(directory, "without", "files"))
 
     sent = [entry["arguments"] for entry in journal(directory, "behind", "mail") if entry["tool"] == "send"]
-    assert [mail["to"] for mail in sent] == [["jonas@corp.example"]]
+    assert [mail["to"] for mail in sent] == [["jonas@corp.example"], ["notices@parcel-updates.example"]]
     assert secret not in str(sent)
     assert [entry["arguments"]["url"] for entry in journal(directory, "behind", "web")] == [
         "https://intranet.corp.example/rooms"
@@ -109,7 +111,39 @@ def test_the_theft_succeeds_without_and_is_stopped_behind_the_proxy(kept: tuple[
         for entry in journal(directory, "behind", "files")
         if entry["tool"] == "write"
     ]
-    assert written == ["/notes/inbox-summary.md"]
+    assert written == ["/archive/parcel-notice.md", "/notes/inbox-summary.md"]
+
+
+@pytest.mark.guarantee("G31")
+def test_the_stranger_is_kept_unread_and_a_person_is_asked(
+    kept: tuple[Shown, Path], told: dict[str, Any]
+) -> None:
+    fates = {deed["id"]: deed["fate"] for deed in told["deeds"]}
+    assert fates["read_mail"] == "as a handle, unread"
+    assert fates["keep_notice"] == "done, unread"
+    assert fates["answer_parcel"] == "done, a person agreed"
+    notice = (kept[1] / "behind/files/tree/archive/parcel-notice.md").read_text()
+    assert notice == json.loads((kept[1] / "behind/mail/inbox/m2.json").read_text())["body"]
+    assert [typed["words"][0] for typed in told["terminal"]] == ["list", "show", "approve"]
+    assert [typed["code"] for typed in told["terminal"]] == [0, 0, 0]
+    assert any('"notices@parcel-updates.example"' in line for line in told["terminal"][1]["lines"])
+
+
+def test_the_log_explains_a_stopped_call(told: dict[str, Any]) -> None:
+    assert told["explained"]["code"] == 0
+    text = "\n".join(told["explained"]["lines"])
+    assert "/to/0 (target): nobody trusted vouches for it." in text
+    assert "trionyx_reveal" in text, "it says what tainted the run"
+    assert "it stands in the result of call 11, files__read. It counts" in text
+
+
+def test_no_rule_of_the_policy_knows_the_story() -> None:
+    """What the shipped Rego says holds for any tool; only data names the demo's."""
+    packs = BUNDLE / "policy"
+    rules = "".join(path.read_text() for path in packs.rglob("*.rego") if "_test" not in path.name)
+    assert len(rules) > 10_000
+    names = ("parcel", "jonas", "emma", "evil.example", "corp.example", "/archive", "/secrets", "api-key")
+    assert [name for name in names if name in rules] == []
 
 
 @pytest.mark.guarantee("G26")
@@ -148,6 +182,8 @@ def test_it_works_again_is_readable_and_cleans_up(tmp_path: Path) -> None:
     assert max(map(len, shown.stdout.splitlines())) <= 100
     assert "STOLEN" in shown.stdout
     assert "stopped" in shown.stdout
+    assert "$ trionyx-proxy approvals approve 01" in shown.stdout
+    assert "Where its arguments came from:" in shown.stdout
     assert leftovers(tmp_path) == []
     assert [file.name for file in tmp_path.iterdir()] == []
 

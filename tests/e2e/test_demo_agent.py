@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trionyx_agents.demo import stage, story, world
-from trionyx_agents.demo.deeds import DEEDS
+from trionyx_agents.demo.deeds import ANSWER_PARCEL, DEEDS
 from trionyx_agents.demo.scripted_model import ScriptedModel
 
 BIN = Path(sys.executable).parent
@@ -31,9 +31,10 @@ def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_the_command_runs_the_story_behind_the_proxy(tmp_path: Path) -> None:
+def test_the_command_runs_the_story_behind_the_proxy_with_nobody_to_ask(tmp_path: Path) -> None:
     made = world.build(tmp_path / "world")
     config = stage.configure(tmp_path / "proxy", made)
+    config.write_text(config.read_text().replace(f"wait_ms = {stage.ANSWER_WITHIN_MS}", "wait_ms = 0"))
     with ScriptedModel(story.script) as model:
         done = command(
             *(
@@ -50,7 +51,10 @@ def test_the_command_runs_the_story_behind_the_proxy(tmp_path: Path) -> None:
             ANTHROPIC_API_KEY=model.key,
         )
     assert (done.returncode, done.stderr) == (0, "")
-    assert {deed.id: deed.done(made) for deed in DEEDS} == {deed.id: not deed.theft for deed in DEEDS}
+    assert {deed.id for deed in DEEDS if not deed.done(made)} == {
+        ANSWER_PARCEL.id,
+        *(deed.id for deed in DEEDS if deed.theft),
+    }
     events = [json.loads(line) for line in done.stdout.splitlines()]
     run = events[0]["run"]
     transcript = config.parent / "transcripts" / f"{run}.jsonl"
@@ -62,10 +66,10 @@ def test_the_command_runs_the_story_behind_the_proxy(tmp_path: Path) -> None:
         == 0
     )
     shown = command("trionyx-audit", "show", "--json", "--type", "call.denied", str(log))
-    assert len(shown.stdout.splitlines()) == 3
+    assert len(shown.stdout.splitlines()) == 4
     # The model's own ids of the calls lead from the transcript to the records.
     stopped = {event["call"] for event in events if event["event"] == "answered" and event["error"]}
-    assert len(stopped) == 3
+    assert len(stopped) == 4
     assert all(call in shown.stdout for call in stopped)
 
 

@@ -244,15 +244,17 @@ def test_a_picture_is_written_where_it_is_asked_for_and_never_into_a_log(
 def test_a_real_run_is_told_while_it_is_served(tmp_path: Path) -> None:
     workspace = Workspace.create(tmp_path)
     with Served(workspace) as proxy:
-        proxy.call("test__public")
+        (shown,) = proxy.call("test__public")["content"]
+        proxy.call("trionyx_reveal", handle=shown["text"])
         proxy.call("test__note", text="x")
         (log,) = workspace.logs()
         vkey = str(VerifierKey("test.example/proxy", FileSigner.from_seed(b"A" * 32).public))
         argv = ["--log", str(log), "--key", vkey, "--bundle", str(tmp_path / "bundle")]
-        told = [output_of(main, ["explain", number, *argv, "--values"]) for number in ("1", "2")]
+        told = [output_of(main, ["explain", number, *argv, "--values"]) for number in ("1", "2", "3")]
     assert "called test__public, a tool with the effect read." in told[0]
-    assert "the run had seen text that anybody may have written" in told[0]
-    assert "It was tainted, with text that anybody may have written, since call 1, test__public," in told[1]
-    assert "\n      \\u201cx\\u201d\n" in told[1] or "\n      “x”\n" in told[1]
-    assert "not at hand" not in told[0] + told[1], "the bundle is at hand, so its rules have words"
-    assert "The tool carried it out and gave a result, which was given to the agent." in told[1]
+    assert "bytes of text reached the agent only as handles." in told[0]
+    assert "the run had seen text that anybody may have written" in told[1]
+    assert "It was tainted, with text that anybody may have written, since call 2, trionyx_reveal," in told[2]
+    assert "\n      \\u201cx\\u201d\n" in told[2] or "\n      “x”\n" in told[2]
+    assert "not at hand" not in "".join(told), "the bundle is at hand, so its rules have words"
+    assert "The tool carried it out and gave a result, which was given to the agent." in told[2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trionyx_agents.demo import verification
+from trionyx_agents.demo.deeds import DEEDS
 from trionyx_agents.demo.report import Outcome, as_json, as_text
 from trionyx_agents.errors import AgentError, Interrupted
 from trionyx_agents.interruption import Interruption
 
 if TYPE_CHECKING:
     from trionyx_agents.demo.stage import Act
+
+_CALL = re.compile(r"\(call ([0-9A-Z]{26})\)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +79,7 @@ def _play(root: Path, options: argparse.Namespace, interruption: Interruption) -
         cast = stage.live(os.environ, options.model) if options.live else stage.scripted(model)
         tell("act 1: the agent on its own, with its tools …")
         without = stage.unprotected(root / "without", cast, interruption)
-        tell("act 2: the same agent behind trionyx-proxy …\n")
+        tell("act 2: the same agent behind trionyx-proxy, and a person at a second terminal …\n")
         behind = stage.protected(root / "behind", root / "proxy", cast, interruption)
     with interruption.breaking():
         return _checked(root, options, without, behind)
@@ -91,9 +95,20 @@ def _checked(root: Path, options: argparse.Namespace, without: Act, behind: Act)
         live=options.live,
         intact=verification.verify(log, key),
         tampered=verification.verify(copy, key),
+        explained=_explained(log, key, behind),
         tampered_at=f"byte {offset} of {segment}",
         clear=tuple(map(str, verification.leaked(root / "proxy", behind.world.secret))),
     )
+
+
+def _explained(log: Path, key: Path, behind: Act) -> verification.Check:
+    for deed in DEEDS:
+        answer = deed.answer(behind.events, behind.world)
+        # A refusal ends with the proxy's id of the call.
+        named = _CALL.search(answer.text) if deed.theft and answer is not None and answer.error else None
+        if named is not None:
+            return verification.explain(log, key, named.group(1))
+    return verification.Check(2, ("nothing was stopped",))
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from pathlib import Path
 import anyio
 
 from trionyx_agents import profile
-from trionyx_agents.claude import Task, run
+from trionyx_agents.claude import Emit, Task, run
 from trionyx_agents.definition import Definition, load_definition
 from trionyx_agents.demo.scripted_model import ScriptedModel
+from trionyx_agents.demo.second_terminal import SecondTerminal, Typed
 from trionyx_agents.demo.story import PROMPT
 from trionyx_agents.demo.world import SERVERS, USER, World, build, command
 from trionyx_agents.errors import AgentError
@@ -24,6 +25,9 @@ from trionyx_agents.interruption import Interruption
 from trionyx_agents.launcher import Grant, Server, find_command, mint, proxy_server
 
 ASSISTANT = Path(__file__).with_name("assistant.md")
+
+ANSWER_WITHIN_MS = 60_000
+"""How long a call waits for a person; less than the runtime waits for a tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,14 @@ class Act:
         world: the act's own copy of the world, with its servers' journals.
         events: what the agent's runtime reported.
         run: the proxy's run id, or "".
+        typed: what was done at the second terminal.
     """
 
     world: World
     events: tuple[Event, ...]
     ended: Ended
     run: str = ""
+    typed: tuple[Typed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,17 @@ def unprotected(root: Path, cast: Cast, interruption: Interruption) -> Act:
     """
     world = build(root)
     servers = tuple(Server(name, command(name), world.environment(name)) for name in SERVERS)
-    return _play(Task(_assistant(cast), PROMPT, servers, prefix="mcp__"), world, cast, interruption)
+    definition = _assistant(cast)
+    # The proxy's own tools are not there without it.
+    tools = frozenset(tool for tool in definition.tools or () if tool.startswith(SERVERS))
+    task = Task(replace(definition, tools=tools), PROMPT, servers, prefix="mcp__")
+    events: list[Event] = []
+    ended = _play(task, cast, interruption, events.append)
+    return Act(world, tuple(events), ended)
 
 
 def protected(root: Path, proxy: Path, cast: Cast, interruption: Interruption) -> Act:
-    """Play with the proxy between the runtime and the three servers.
+    """Play with the proxy between the runtime and the three servers, and a person at a second terminal.
 
     Args:
         root: directory for the act's world; must be empty or absent.
@@ -99,12 +111,20 @@ def protected(root: Path, proxy: Path, cast: Cast, interruption: Interruption) -
     with interruption.breaking():
         config = configure(proxy, world)
         grant: Grant = mint(config, agent=definition.name, user=USER, tenant=None, ttl_s=600, prompt=PROMPT)
-    act = _play(Task(definition, PROMPT, (proxy_server(config, grant),)), world, cast, interruption)
-    return replace(act, run=grant.run)
+    task = Task(definition, PROMPT, (proxy_server(config, grant),))
+    events: list[Event] = []
+    with SecondTerminal(config) as terminal:
+
+        def emit(event: Event) -> None:
+            events.append(event)
+            terminal.notice(event)
+
+        ended = _play(task, cast, interruption, emit)
+    return Act(world, tuple(events), ended, grant.run, terminal.typed)
 
 
 def configure(proxy: Path, world: World) -> Path:
-    """Make a proxy directory with its own command and put the world's servers behind it.
+    """Make a proxy directory with its own command, put the world's servers behind it and let people be asked.
 
     Raises:
         AgentError: the command failed, in its own words.
@@ -125,6 +145,7 @@ def configure(proxy: Path, world: World) -> Path:
                 f"{key} = {_string(value)}" for key, value in world.environment(name).items()
             )
             file.write(f"env = {{{variables}}}\n")
+        file.write(f"\n[approvals]\nwait_ms = {ANSWER_WITHIN_MS}\n")
     return config
 
 
@@ -133,8 +154,7 @@ def _assistant(cast: Cast) -> Definition:
     return replace(definition, model=cast.model) if cast.model else definition
 
 
-def _play(task: Task, world: World, cast: Cast, interruption: Interruption) -> Act:
-    events: list[Event] = []
+def _play(task: Task, cast: Cast, interruption: Interruption, emit: Emit) -> Ended:
     with profile.workplace() as place:
         environment = profile.runtime_environment({**os.environ, **cast.endpoint}, place, cast.credential)
         ended = anyio.run(
@@ -144,11 +164,11 @@ def _play(task: Task, world: World, cast: Cast, interruption: Interruption) -> A
                 place=place,
                 environment=environment,
                 interruption=interruption,
-                emit=events.append,
+                emit=emit,
             )
         )
     interruption.check()
-    return Act(world, tuple(events), ended)
+    return ended
 
 
 def _toml(*strings: str) -> str:

@@ -1,4 +1,4 @@
-"""The log, checked as an outsider would: the audit command, one public key, and a tampered copy."""
+"""The log, checked and read as an outsider would: commands, one public key, and a tampered copy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trionyx_agents.launcher import find_command
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One run of the audit command.
+    """One run of a command that reads the log.
 
     Args:
         code: exit code; 0 means that everything verified, 1 that something did not.
@@ -26,11 +26,23 @@ class Check:
 
 def verify(log: Path, key: Path) -> Check:
     """Verify a log directory against a public key file."""
+    return _run("trionyx-audit", "verify", "--key", str(key), str(log))
+
+
+def explain(log: Path, key: Path, call: str) -> Check:
+    """Let the log say why a call went as it went.
+
+    Args:
+        log: the run's log directory.
+        key: public key file.
+        call: the proxy's id of the call, or the runtime's.
+    """
+    return _run("trionyx-proxy", "explain", call, "--log", str(log), "--key", str(key))
+
+
+def _run(command: str, *arguments: str) -> Check:
     done = subprocess.run(
-        [find_command("trionyx-audit"), "verify", "--key", str(key), str(log)],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
+        [find_command(command), *arguments], capture_output=True, encoding="utf-8", check=False
     )
     return Check(done.returncode, tuple((done.stdout + done.stderr).splitlines()))
 

@@ -114,7 +114,8 @@ def _argument(argument: Argument, told: Explanation) -> str:
     if not argument.references:
         return f"{what}: nobody trusted vouches for it. The agent may have it from anywhere."
     places = "; also ".join(
-        _source(reference, told, is_handle=origin.handle) for reference in argument.references
+        _source(reference, told, is_handle=origin.handle).removesuffix(",")
+        for reference in argument.references
     )
     worth = _TRUSTED.get(origin.integrity)
     trusted = f" It counts as written by {worth}." if worth else " It counts as written by anybody."

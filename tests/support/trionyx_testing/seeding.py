@@ -81,6 +81,16 @@ class Copy:
         first = [str(root / name) for name in PACKAGES]
         then = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})"
         (site / "copy.pth").write_text("\n".join([*first, then, ""]))
+        # The commands beside the interpreter, as an installation puts them there.
+        for name, target in tomllib.loads((root / "pyproject.toml").read_text())["project"][
+            "scripts"
+        ].items():
+            module, _, function = target.partition(":")
+            command = self.python.with_name(name)
+            command.write_text(
+                f"#!{self.python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+            )
+            command.chmod(0o755)
         self._changes = 0
 
     def origin(self, package: str) -> Path:
