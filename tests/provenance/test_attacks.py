@@ -11,12 +11,22 @@ from typing import Any
 
 import pytest
 
-from trionyx_proxy.catalog import ArgumentType, Case, Field, Shape, ToolEntry, ValueSet
+from trionyx_proxy.catalog import ArgumentType, Case, Field, Role, Shape, ToolEntry, ValueSet
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
-from trionyx_proxy.provenance import TOKEN, Handles, Reading, mentions, read_result
+from trionyx_proxy.provenance import (
+    NOWHERE,
+    TOKEN,
+    Handles,
+    Index,
+    Reading,
+    mentions,
+    prompt_words,
+    read_result,
+)
 from trionyx_proxy.provenance.reading import MAX_KEYS, MAX_LEAVES
 
 A = ArgumentType
+KEY = b"k" * 32
 SYSTEM, ORG, PUBLIC = Label(Integrity.SYSTEM), Label(Integrity.ORG), Label(Integrity.PUBLIC)
 CORP = ValueSet(domains=frozenset({"corp.example"}))
 FIELDS: dict[Shape, Field] = {
@@ -106,6 +116,46 @@ def test_a_case_about_the_value_itself_asks_the_value() -> None:
     ):
         reading = read(text(document), fields)
         assert [leaf.label for leaf in reading.leaves] == [ORG, PUBLIC]
+
+
+PROMPT = (
+    "Post it in general, tell Bob Smith and O'Brien of Acme Inc. and the C++ team; the channel is #random."
+)
+
+
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "general-", "_general_", "+general", "general!!", "(general)", "general's", "$general", "general/", "<general>",
+        "gen\u200beral", "\u202egeneral", "general\u00ad", "ｇｅｎｅｒａｌ", "general\n", "~general", "bob_ smith",
+        "Bob  Smith", "bob smith-", "Bob\u00a0Smith", "#random-", "random_", "@general", "acme, inc.", "*bob* smith",
+        "ran\u2060dom", "ⓑob smith", "bob smith\u3164",
+    ],
+)  # fmt: skip
+def test_a_name_that_only_looks_like_one_of_the_prompt_is_another(name: str) -> None:
+    index = Index(prompt_words(PROMPT, KEY), KEY)
+    assert index.origin(name, A.NAME, Role.TARGET) == NOWHERE
+    field: dict[Shape, Field] = {("name",): Field(A.NAME, SYSTEM)}
+    for trusted in ("general", "Bob Smith", "random"):
+        index.add("c1", "office__tool", read(text({"name": trusted}), field).leaves)
+    assert index.origin(name, A.NAME, Role.TARGET) == NOWHERE
+
+
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize(
+    "name", ["general", "General", "#general", "Bob Smith", "O'Brien", "Acme Inc.", "C++ team", "random", "#random"]
+)  # fmt: skip
+def test_a_name_as_the_prompt_has_it_is_its_own(name: str) -> None:
+    assert Index(prompt_words(PROMPT, KEY), KEY).origin(name, A.NAME, Role.TARGET).sources
+
+
+@pytest.mark.guarantee("G29")
+def test_an_odd_name_of_a_trusted_field_is_itself_and_nothing_else() -> None:
+    index = Index(prompt_words(PROMPT, KEY), KEY)
+    index.add("c1", "office__tool", read(text({"name": "ＡＢＣ"}), {("name",): Field(A.NAME, SYSTEM)}).leaves)
+    assert index.origin("ＡＢＣ", A.NAME, Role.TARGET).sources
+    assert index.origin("ABC", A.NAME, Role.TARGET) == NOWHERE
 
 
 PUMPS = (

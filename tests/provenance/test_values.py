@@ -65,12 +65,17 @@ SAME = [
     (A.PATH, "/notes/x/../a", "/notes/a"),
     (A.ID, 13, "13"),
     (A.INTEGER, 7, "7"),
-    (A.NAME, "  Ａｌｉｃｅ\u200b  SMITH ", "alice smith"),
+    (A.NAME, "ALICE Smith", "alice smith"),
+    (A.NAME, "Zoe\u0308", "zo\u00eb"),
     (A.NAME, "STRASSE", "straße"),
     (A.TEXT, "Lunch\n with   Sarah", "lunch with sarah"),
     (A.BOOLEAN, True, "true"),
 ]
 OTHER = [
+    *(
+        (A.NAME, odd, "alice smith")
+        for odd in ("Ａｌｉｃｅ Smith", "alice\u200b smith", "alice  smith", " alice smith")
+    ),
     (A.EMAIL, "jonas@corp.example", "jonas@corp.example.evil.example"),
     (A.URL, "https://a.com/x", "http://a.com/x"),
     (A.URL, "https://a.com/x", "https://a.com/X"),

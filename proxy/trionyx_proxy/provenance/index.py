@@ -31,7 +31,7 @@ from trionyx_proxy.provenance.origin import (
     together,
 )
 from trionyx_proxy.provenance.shown import Shown
-from trionyx_proxy.provenance.values import Scalar, normal, origin_of_url, readings
+from trionyx_proxy.provenance.values import Scalar, fold, normal, origin_of_url, readings
 from trionyx_proxy.provenance.words import PromptReader, PromptWords
 
 MAX_TITLE_TERMS: Final = 64
@@ -266,8 +266,10 @@ class Index:
             self._texts.append((text, entry, is_prose))
 
     def _is_in_prompt(self, kind: ArgumentType, read: str, value: Scalar, scope: str | None) -> bool:
-        if kind in _KIN:
+        if kind is ArgumentType.TEXT:
             return len(read) <= MAX_PHRASE_CHARS and self._prompt.has_phrase(str(value))
+        if kind in _KIN:
+            return len(read) <= MAX_PHRASE_CHARS and read == fold(str(value)) and self._prompt.has_name(read)
         if kind is ArgumentType.BOOLEAN:
             return False
         if kind is ArgumentType.ID and read.isdigit():

@@ -208,8 +208,14 @@ def _phone(text: str) -> str | None:
     return "+" + number[2:] if number is not None and number.startswith("00") and len(number) > 5 else number
 
 
-def _words(text: str) -> str | None:
-    return fold(text) or None if len(text) <= MAX_VALUE_CHARS else None
+def _short_name(text: str) -> str | None:
+    """Fold case only: whoever may choose a name makes another of hidden characters, width and spaces."""
+    if len(text) > MAX_VALUE_CHARS:
+        return None
+    folded = fold(text)
+    canonical = unicodedata.normalize("NFC", text)
+    is_plain = visible(canonical) == canonical == " ".join(canonical.split())
+    return (folded if is_plain else "=" + text) if folded else None
 
 
 def _exact(digits: str) -> str | None:
@@ -231,13 +237,13 @@ READERS: Final[Mapping[ArgumentType, Callable[[str], str | None]]] = {
     ArgumentType.ID: _id,
     ArgumentType.IBAN: lambda text: _iban(text) if len(text) <= MAX_CONFORMING_CHARS else None,
     ArgumentType.PHONE: lambda text: _phone(text) if len(text) <= MAX_CONFORMING_CHARS else None,
-    ArgumentType.NAME: _words,
+    ArgumentType.NAME: _short_name,
     ArgumentType.REVISION: lambda text: text if is_revision(text) else None,
     ArgumentType.HANDLE: lambda text: text if is_handle(text) else None,
     ArgumentType.DATE: lambda text: normal_date(text) if len(text) <= MAX_CONFORMING_CHARS else None,
     ArgumentType.AMOUNT: lambda text: amount(text) if len(text) <= MAX_CONFORMING_CHARS else None,
     ArgumentType.INTEGER: lambda text: text if _INTEGER.fullmatch(text) and text != "-0" else None,
     ArgumentType.BOOLEAN: lambda text: text if text in ("true", "false") else None,
-    ArgumentType.ENUM: _words,
+    ArgumentType.ENUM: _short_name,
 }
 """How a text is read as each kind: its normal form, or None."""

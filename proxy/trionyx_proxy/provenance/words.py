@@ -13,6 +13,7 @@ from typing import Final
 from trionyx_proxy.core.account import PromptWords
 from trionyx_proxy.provenance.mentions import named_values
 from trionyx_proxy.provenance.terms import BREAK, STOP_WORDS, cover_terms, sequence
+from trionyx_proxy.provenance.values import fold
 
 __all__ = ["EMPTY", "MAX_TOKENS", "PromptReader", "PromptWords", "digest", "prompt_implies", "prompt_words"]
 
@@ -47,6 +48,7 @@ def prompt_words(text: str, key: bytes) -> PromptWords:
     gives, _ = cover_terms(text)
     values = [f"{kind}\0{value}" for kind, value in sorted(named_values(text))]
     values += [f"word\0{word}" for word in sorted(gives)]
+    values += [f"raw\0{word}" for word in sorted(set(fold(text).split())) if not _is_clean(word)]
     seen = {word: digest(key, word) for word in set(words)}
     return PromptWords(
         tokens=tuple(seen[word] for word in words),
@@ -74,6 +76,16 @@ class PromptReader:
         """Tell whether the prompt names this normal value of this kind."""
         return bool(self._values) and digest(self._key, f"{kind}\0{value}") in self._values
 
+    def has_name(self, name: str) -> bool:
+        """Tell whether a name stands in the prompt, its marks included: `general.` is another one than `general`.
+
+        The mark before the name of a channel or a tag may be there or not.
+        """
+        return self.has_phrase(name) and all(
+            _is_clean(word) or _is_clean(word.removeprefix("#")) or self.names("raw", word)
+            for word in fold(name).split()
+        )
+
     def has_phrase(self, text: str) -> bool:
         """Tell whether the words of a text stand in the prompt one after another; stop words alone do not count."""
         opening = sequence(text.split(maxsplit=1)[0]) if self._places and not text.isspace() and text else ()
@@ -88,6 +100,11 @@ class PromptReader:
             return False
         wanted = (first, *(digest(self._key, word) for word in phrase[1:]))
         return any(self._tokens[start : start + len(wanted)] == wanted for start in starts)
+
+
+def _is_clean(word: str) -> bool:
+    """Whether a folded word has nothing about it that `sequence` leaves out."""
+    return sequence(word) == (word,)
 
 
 def prompt_implies(
