@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 from trionyx_agents.demo import stage, story, world
-from trionyx_agents.demo.scripted_model import Script, ScriptedModel, ToolAnswer
+from trionyx_agents.demo.scripted_model import (
+    Block,
+    Call,
+    Conversation,
+    Say,
+    Script,
+    ScriptedModel,
+    ToolAnswer,
+)
 from trionyx_agents.demo.world import World
 from trionyx_testing.asking import until
 
@@ -192,6 +200,33 @@ def test_what_the_second_terminal_rejects_is_not_done_and_the_run_goes_on(tmp_pa
     assert "not ours" not in refusal.text
     assert [mail["to"] for mail in played.done("mail", "send")] == [[world.COLLEAGUE]]
     assert played.made.file(world.NOTE_FILE).exists()
+
+
+def keeps_and_reads_back(conversation: Conversation) -> Sequence[Block]:
+    """File the stranger's mail as a handle, then read the file."""
+    notice = {"path": world.NOTICE_FILE}
+    match conversation.turn:
+        case 0:
+            return (Call(conversation.named("mail__read"), {"id": "m2"}),)
+        case 1:
+            body = json.loads(conversation.answers[0].text)["body"]
+            return (Call(conversation.named("files__write"), notice | {"content": body}),)
+        case 2:
+            return (Call(conversation.named("files__read"), notice),)
+        case _:
+            return (Say("Done."),)
+
+
+@pytest.mark.slow
+@pytest.mark.guarantee("G30")
+def test_what_was_kept_unread_is_still_a_handle_when_it_is_read_back(tmp_path: Path) -> None:
+    """The place itself is the organisation's, so it is what was written there that counts."""
+    played = play(tmp_path, keeps_and_reads_back, lambda terminal, made: None)
+    assert world.MARK in played.made.file(world.NOTICE_FILE).read_text()
+    back = played.answer("files__read")
+    assert not back.error
+    assert TOKEN in back.text
+    assert world.MARK not in back.text
 
 
 def journal(made: World, tool: str) -> list[Mapping[str, Any]]:
