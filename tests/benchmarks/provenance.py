@@ -1,9 +1,13 @@
-"""What provenance adds to one call: `python tests/benchmarks/provenance.py [CALLS]`.
+"""What provenance and labels add to one call: `python tests/benchmarks/provenance.py [CALLS] [HISTORY …]`.
 
-Prints medians in microseconds, for runs with 0, 50, 200 and 800 earlier results of 4 KB; every tenth call wrote
-a text of 300 bytes. Each measured call has four arguments (an address from an earlier result, a date, a title, a text)
-and returns 4 KB as JSON; half of its texts are the organisation's, half are anybody's. Times are of the thread's own
-work, so that other work on the machine counts little; the yardstick tells how fast the machine is.
+Each kind of call is made in runs with 0, 50, 200 and 800 earlier results of 4 KB, with and without provenance, all of
+them in turn, so that a busy machine is busy for all of them. Every tenth earlier call wrote a text of 300 bytes. The
+kinds: `mails` returns ten mails as JSON, of which half are the organisation's and half are anybody's and hidden;
+`file` returns 4 KB of the organisation's own text; `send` has four arguments (an address out of an earlier result, a
+date, a title, a text) and returns an id; `both` has the four arguments and returns the mails.
+
+"Without" is what any proxy does: the canonical form of the result. Prints the medians of what the ledger adds, its
+steps, and the ratio to a yardstick, which is a fixed piece of pure Python. Times are of the thread's own work.
 """
 
 from __future__ import annotations
@@ -14,142 +18,239 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from trionyx_proxy.arguments import parse
-from trionyx_proxy.catalog import ArgumentType, Case, Catalog, Field, Role, ToolEntry, ValueSet
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from trionyx_proxy.arguments import canonical
+from trionyx_proxy.catalog import Catalog, ToolEntry
 from trionyx_proxy.core.label import Integrity, Label
-from trionyx_proxy.provenance import Handles, Index, prompt_words, read_result
+from trionyx_proxy.core.request import CallId, Request, Result, Tool
+from trionyx_proxy.pep.delivery import sealed_result
+from trionyx_proxy.pep.ledger import Ledger, Resolved
+from trionyx_testing.memory import ledger
 
 HISTORIES = (0, 50, 200, 800)
+BUDGET_US = 300
 CLOCK = time.thread_time
-KEY = b"k" * 32
 PROMPT = (
     "Read the mails of this week and book a lunch with Sarah on May 20th 2024 at 12:30, then send the plan to "
     "jonas@corp.example and to everybody who wrote about the budget. The file is report.docx."
 )
+STEPS = ("origins", "sent", "reading", "deliver")
 _SYLLABLES = "ba ce di fo gu la me ni po ru sa te vi wo ra le ki so tu na".split()
+_COMMON = "the to of and a in for is on that with we you it be this have are will at".split()
 
 
-def entry() -> ToolEntry:
-    """Describe the tool that is read from: mails, whose senders decide what their bodies are worth."""
-    organisation = ValueSet(domains=frozenset({"corp.example"}))
-    public, org, system = (Label(rank) for rank in (Integrity.PUBLIC, Integrity.ORG, Integrity.SYSTEM))
-    case = (Case("sender", organisation, org),)
-    described = Catalog.from_data(
-        {"catalog": {"servers": {"mail": {"tools": {"read": {"effect": "read", "args": {}}}}}}}
-    ).tool("mail", "read")
-    if described is None:
-        raise SystemExit("the catalog has no such tool")
-    fields: Mapping[tuple[str | None, ...], Field] = {
-        ("messages", None, "id"): Field(ArgumentType.ID, system),
-        ("messages", None, "sender"): Field(ArgumentType.EMAIL, public, case),
-        ("messages", None, "date"): Field(ArgumentType.DATE, system),
-        ("messages", None, "size"): Field(ArgumentType.INTEGER, system),
-        ("messages", None, "subject"): Field(ArgumentType.TEXT, public, case),
-        ("messages", None, "body"): Field(ArgumentType.TEXT, public, case),
+def label(integrity: str) -> dict[str, Any]:
+    """Return a label that restricts nobody."""
+    return {"integrity": integrity, "level": "public", "readers": "*", "categories": []}
+
+
+def _field(kind: str, integrity: str, *, is_judged: bool = False) -> dict[str, Any]:
+    described: dict[str, Any] = {"type": kind, "label": label(integrity)}
+    if is_judged:
+        described["when"] = [{"field": "sender", "in": "organisation", "label": label("org")}]
+    return described
+
+
+TOOLS: dict[str, Any] = {
+    "read": {
+        "effect": "read",
+        "args": {"/folder": {"role": "selector", "type": "name"}, "/query": {"role": "plain", "type": "text"}},
+        "result": label("public"),
+        "fields": {
+            "/messages/*/id": _field("id", "system"),
+            "/messages/*/sender": _field("email", "public", is_judged=True),
+            "/messages/*/date": _field("date", "system"),
+            "/messages/*/size": _field("integer", "system"),
+            "/messages/*/subject": _field("text", "public", is_judged=True),
+            "/messages/*/body": _field("text", "public", is_judged=True),
+        },
+    },
+    "load": {
+        "effect": "read",
+        "args": {"/path": {"role": "selector", "type": "path"}},
+        "result": label("org"),
+    },
+    "send": {
+        "effect": "egress",
+        "args": {
+            "/to": {"role": "target", "type": "email"},
+            "/when": {"role": "when", "type": "date"},
+            "/title": {"role": "title", "type": "text"},
+            "/text": {"role": "content", "type": "text"},
+        },
+        "result": label("system"),
+        "fields": {"/id": _field("id", "system")},
+    },
+}  # fmt: skip
+
+
+def entries() -> dict[str, ToolEntry]:
+    """Describe the tools; `both` takes what `send` takes and returns what `read` returns."""
+    tools = {**TOOLS, "both": {**TOOLS["read"], "effect": "egress", "args": TOOLS["send"]["args"]}}
+    data = {
+        "catalog": {
+            "servers": {"mail": {"tools": tools}},
+            "sets": {"organisation": {"domains": ["corp.example"]}},
+        }
     }
-    return ToolEntry(
-        described.catalog, described.name, described.effect, {}, frozenset(), public, described.clearance, (), (),
-        fields, None,
-    )  # fmt: skip
+    catalog = Catalog.from_data(data)
+    found = {name: catalog.tool("mail", name) for name in tools}
+    return {name: entry for name, entry in found.items() if entry is not None}
 
 
 def words(random_: random.Random, count: int) -> str:
-    """Return so many made-up words."""
-    return " ".join("".join(random_.choices(_SYLLABLES, k=random_.randint(1, 4))) for _ in range(count))
+    """Return so many words; two of five are common ones, the others are made up."""
+    return " ".join(
+        random_.choice(_COMMON)
+        if random_.random() < 0.4
+        else "".join(random_.choices(_SYLLABLES, k=random_.randint(2, 4)))
+        for _ in range(count)
+    )
 
 
-def result(random_: random.Random) -> dict[str, Any]:
+def prose(random_: random.Random, chars: int) -> str:
+    """Return sentences of about so many characters in all."""
+    text = ""
+    while len(text) < chars:
+        text += words(random_, random_.randint(6, 14)).capitalize() + ". "
+    return text.strip()
+
+
+def block(text: str) -> dict[str, Any]:
+    """Return a result of one text."""
+    return {"content": [{"type": "text", "text": text}], "isError": False, "resultType": "complete"}
+
+
+def mails(random_: random.Random) -> dict[str, Any]:
     """Return a result of about 4 KB: ten mails as JSON in one text block."""
-    mails = [
+    found = [
         {
             "id": f"m{random_.randrange(10**9)}",
-            "sender": f"{words(random_, 1)}{random_.randrange(10**6)}@{random_.choice(('corp', 'other'))}.example",
-            "date": f"2024-05-{random_.randint(1, 31):02}T{random_.randint(0, 23):02}:15",
+            "sender": f"{words(random_, 1)}{random_.randrange(10**6)}@{('corp', 'other')[number % 2]}.example",
+            "date": f"2024-05-{random_.randint(1, 28):02}T{random_.randint(0, 23):02}:15",
             "size": random_.randrange(10**5),
-            "subject": words(random_, 5),
-            "body": words(random_, 38),
+            "subject": words(random_, 5).capitalize(),
+            "body": prose(random_, 200),
         }
-        for _ in range(10)
+        for number in range(10)
     ]
-    return {"content": [{"type": "text", "text": json.dumps({"messages": mails})}], "isError": False}
+    return block(json.dumps({"messages": found}))
 
 
-def grown(history: int, random_: random.Random, tool: ToolEntry) -> tuple[Index, list[str]]:
-    """Return the index of a run with so many results behind it, and the addresses that it may trust."""
-    index, handles = Index(prompt_words(PROMPT, KEY), KEY), Handles()
-    known = ["jonas@corp.example"]
-    for number in range(history):
-        if number % 10 == 0:
-            index.wrote([words(random_, 50)])
-        reading = read_result(result(random_), tool, hide=True, relabel=index.relabel, mint=handles.mint)
-        index.add(f"c{number}", "mail__read", reading.leaves)
-        known += [str(leaf.value) for leaf in reading.leaves if str(leaf.value).endswith("@corp.example")]
-    return index, known
+class Traffic:
+    """The calls of one run, and what they cost.
 
+    Args:
+        history: earlier results.
+    """
 
-def measured(history: int, calls: int) -> tuple[dict[str, float], int]:
-    """Return the median microseconds of each step, and the mean size of a result."""
-    random_, tool, handles = random.Random(history), entry(), Handles()  # noqa: S311 - figures, not secrets
-    index, known = grown(history, random_, tool)
-    results = [result(random_) for _ in range(calls)]
-    steps: dict[str, list[float]] = {"origin": [], "relabel": [], "read_result": [], "add": [], "all": []}
-    for number, received in enumerate(results):
-        subject, body = f"Lunch with Sarah {words(random_, 1)}", words(random_, 40)
-        sent = [subject]
+    def __init__(self, history: int) -> None:
+        self._random = random.Random(history)  # noqa: S311 - figures, not secrets
+        self._entries = entries()
+        self._ledger: Ledger = ledger(PROMPT)
+        self._known = ["jonas@corp.example"]
+        self._number = 0
+        self.sizes: list[int] = []
+        for number in range(history):
+            if number % 10 == 0:
+                self._ledger.index.wrote([prose(self._random, 300)])
+            self.call("mails")
+
+    def call(self, kind: str) -> dict[str, float]:
+        """Make one call; return the microseconds of each step, of the bare call, and of what was added."""
+        entry, arguments, result = self._drawn(kind)
+        request = self._request(entry, arguments)
         begun = CLOCK()
-        index.origin(random_.choice(known), ArgumentType.EMAIL, Role.TARGET)
-        index.origin("2024-05-20 12:30", ArgumentType.DATE, Role.WHEN)
-        index.origin(subject, ArgumentType.TEXT, Role.TITLE)
-        index.origin(body, ArgumentType.TEXT, Role.CONTENT)
+        bare = sealed_result(result, call="c", max_bytes=1 << 20)
+        sealed = CLOCK()
+        origins = self._ledger.origins(Resolved(arguments), entry)
         judged = CLOCK()
-        spent = 0.0
-
-        def relabel(leaves: Any, sent: list[str] = sent) -> Any:
-            nonlocal spent
-            started = CLOCK()
-            labelled = index.relabel(leaves, sent)
-            spent = CLOCK() - started
-            return labelled
-
-        reading = read_result(received, tool, hide=True, relabel=relabel, mint=handles.mint)
+        request = self._request(entry, arguments, origins)
+        facts = CLOCK()
+        self._ledger.sent(request, entry, tainted=False)
+        sent = CLOCK()
+        reading = self._ledger.reading(request, entry, result, hides_text=True)
         read = CLOCK()
-        index.add(f"d{number}", "mail__read", reading.leaves)
+        delivered = self._ledger.deliver(request, reading, max_bytes=1 << 20)
         ended = CLOCK()
-        for step, seconds in (
-            ("origin", judged - begun),
-            ("relabel", spent),
-            ("read_result", read - judged - spent),
-            ("add", ended - read),
-            ("all", ended - begun),
-        ):
-            steps[step].append(seconds * 1e6)
-    size = sum(len(received["content"][0]["text"]) for received in results) // len(results)
-    return {step: statistics.median(times) for step, times in steps.items()}, size
+        if not isinstance(delivered, Result) or not isinstance(bare, Result):
+            raise SystemExit("a result was not delivered")
+        self._known += [
+            str(leaf.value) for leaf in reading.leaves
+            if leaf.label.integrity is not Integrity.PUBLIC and str(leaf.value).endswith("@corp.example")
+        ]  # fmt: skip
+        steps = (judged - sealed, sent - facts, read - sent, ended - read)
+        taken = dict(zip(STEPS, (1e6 * step for step in steps), strict=True))
+        return {**taken, "bare": 1e6 * (sealed - begun), "added": 1e6 * (sum(steps) - (sealed - begun))}
+
+    def _drawn(self, kind: str) -> tuple[ToolEntry, dict[str, Any], dict[str, Any]]:
+        random_ = self._random
+        sending = {
+            "to": random_.choice(self._known),
+            "when": "2024-05-20 12:30",
+            "title": f"Lunch with Sarah {words(random_, 1)}",
+            "text": prose(random_, 250),
+        }
+        if kind == "send":
+            return self._entries["send"], sending, block(json.dumps({"id": f"s{random_.randrange(10**9)}"}))
+        if kind == "file":
+            return self._entries["load"], {"path": "report.docx"}, block(prose(random_, 4_000))
+        result = mails(random_)
+        self.sizes.append(len(result["content"][0]["text"]))
+        if kind == "both":
+            return self._entries["both"], sending, result
+        return self._entries["read"], {"folder": "Inbox", "query": words(random_, 2)}, result
+
+    def _request(
+        self, entry: ToolEntry, arguments: Mapping[str, Any], origins: list[Any] | None = None
+    ) -> Request:
+        self._number += 1
+        tool = Tool(f"mail__{entry.name}", "mail", "mail", entry.name, entry.effect, entry.output, "")
+        return Request(
+            CallId(f"c{self._number}"), tool, canonical(dict(arguments)), canonical({"origins": origins or []}),
+            Label(Integrity.PUBLIC), 1,
+        )  # fmt: skip
 
 
-def parsing(text: bytes) -> float:
-    """Return the microseconds that reading a text as JSON takes, to tell how fast the machine is."""
+def yardstick() -> float:
+    """Return the microseconds that a fixed loop takes, to tell how fast the machine is now."""
     begun = CLOCK()
-    parse(text)
+    counted: dict[str, int] = {}
+    for number in range(1_000):
+        name = f"n{number % 97}"
+        counted[name] = counted.get(name, 0) + number
     return (CLOCK() - begun) * 1e6
 
 
 def main() -> None:
-    """Print one line for each length of history."""
-    calls = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    random_ = random.Random(1)  # noqa: S311 - figures, not secrets
-    texts = [result(random_)["content"][0]["text"].encode() for _ in range(calls)]
-    print(f"yardstick: reading the JSON of one result takes {statistics.median(map(parsing, texts)):.0f}us")
-    print(
-        f"{'results':>8} "
-        + " ".join(f"{step:>12}" for step in ("origin", "relabel", "read_result", "add", "all"))
-    )
-    for history in HISTORIES:
-        medians, size = measured(history, calls)
-        figures = " ".join(f"{median:>10.0f}us" for median in medians.values())
-        print(f"{history:>8} {figures}   (results of {size} bytes)")
+    """Print one line for each kind of call and length of history."""
+    arguments = [int(argument) for argument in sys.argv[1:]]
+    calls, histories = (arguments or [60])[0], tuple(arguments[1:]) or HISTORIES
+    runs = {history: Traffic(history) for history in histories}
+    yards: list[float] = []
+    taken: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for _ in range(calls):
+        for history, traffic in runs.items():
+            for kind in ("mails", "file", "send", "both"):
+                yards.append(yardstick())
+                taken.setdefault((kind, history), []).append(traffic.call(kind))
+    yard = statistics.median(yards)
+    sizes = [size for traffic in runs.values() for size in traffic.sizes]
+    print(f"yardstick {yard:.0f}us; mails of {statistics.mean(sizes):.0f} bytes; times in microseconds")
+    columns = (*STEPS, "bare", "added")
+    print(f"{'call':6} {'history':>7} " + " ".join(f"{column:>8}" for column in columns)
+          + f" {'mean':>8} {'yards':>6} {'of 300us':>9} {'growth':>7}")  # fmt: skip
+    for (kind, history), rows in sorted(taken.items(), key=lambda item: (item[0][0], item[0][1])):
+        medians = {column: statistics.median(row[column] for row in rows) for column in columns}
+        first = statistics.median(row["added"] for row in taken[kind, histories[0]])
+        mean = statistics.mean(row["added"] for row in rows)
+        added = medians["added"]
+        print(f"{kind:6} {history:>7} " + " ".join(f"{median:>8.0f}" for median in medians.values())
+              + f" {mean:>8.0f} {added / yard:>6.2f} {added / BUDGET_US:>8.2f}x {added / first:>6.2f}x")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -81,7 +81,9 @@ def embedded_urls(text: str) -> list[str]:
 
     Reads as widely as `embedded_hosts`; a text that shows more links than it spells gives `invalid` besides.
     """
-    found = dict.fromkeys(match[0].rstrip(_TRAILING) for match in _WHOLE_LINK.finditer(text))
+    may_link = any(mark in text for mark in (":", "/", "\\")) or "www." in text.lower()
+    links = _WHOLE_LINK.finditer(text) if may_link else ()
+    found = dict.fromkeys(match[0].rstrip(_TRAILING) for match in links)
     spelled: set[str] = set()
     for url in found:
         spelled |= set(embedded_hosts(url))

@@ -42,9 +42,11 @@ class Echo:
         self._seen: set[int] = set()
         self._singles: set[str] = set()
         self._pairs: set[str] = set()
-        # Runs of three words that are a sign by themselves; and those that are not, with the longer runs that are.
+        # Runs of three words that are a sign by themselves; those that are not; and the longer runs that are, with a
+        # space behind the third word.
         self._triples: set[str] = set()
-        self._longer: dict[str, set[str]] = {}
+        self._stems: set[str] = set()
+        self._longer: set[str] = set()
         # What two neighbouring words must be for any pair or triple to be there.
         self._openers: set[str] = set()
         self._wholes: set[str] = set()
@@ -121,9 +123,12 @@ class Echo:
             triple = pair + words[start + 2]
             if triple in self._triples:
                 return 3
-            longer = self._longer.get(triple)
-            if longer is not None and (length := _length_of(longer, words[start : start + _MAX_SHINGLE])):
-                return length
+            if triple in self._stems:
+                run = triple + " "
+                for length, word in enumerate(words[start + 3 : start + _MAX_SHINGLE], 4):
+                    run += word
+                    if run in self._longer:
+                        return length
         return 2 if pair in self._pairs else 0
 
     def _located(self, owners: Sequence[int], words: Sequence[str]) -> set[int]:
@@ -232,7 +237,8 @@ class Echo:
         if len(words) == 3:
             self._triples.add(triple)
         else:
-            self._longer.setdefault(triple, set()).add("".join(words))
+            self._stems.add(triple)
+            self._longer.add(f"{triple} {''.join(words[3:])}")
 
     def _keep_short(self, words: list[str], text: str) -> None:
         if not words:
@@ -270,16 +276,6 @@ class Echo:
                 whole = "".join(parts)
                 self._singles.add(whole)
                 self._keep_piece(whole)
-
-
-def _length_of(longer: set[str], words: Sequence[str]) -> int:
-    """Return how many of these words are a shingle, of which the first three are the beginning; 0 for none."""
-    run = words[0] + words[1] + words[2]
-    for length in range(4, len(words) + 1):
-        run += words[length - 1]
-        if run in longer:
-            return length
-    return 0
 
 
 def _compounds(text: str) -> list[str]:

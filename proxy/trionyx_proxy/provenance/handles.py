@@ -5,7 +5,6 @@ A handle is bound to its run, since each run has its own `Handles`. Nothing here
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from collections import OrderedDict
@@ -20,7 +19,8 @@ TOKEN: Final = re.compile("\u27e6trx:(h[a-z2-7]{16})(?::([^\u27e6\u27e7:]{0,96})
 """What stands for a hidden text: handle, place in the result, size in bytes."""
 
 _ID = re.compile(r"h[a-z2-7]{16}")
-_ENTROPY_BYTES = 10  # 80 bits: nobody tries 2^79 calls
+_HANDLE_CHARS = 16  # of 5 bits: nobody tries 2^79 calls
+_ALPHABET = bytes(b"abcdefghijklmnopqrstuvwxyz234567"[byte % 32] for byte in range(256))
 _DRAWN = 32  # handles drawn at once; a system call for each would cost more than the rest
 
 MAX_PLACE_CHARS = 96
@@ -91,10 +91,9 @@ class Handles:
     def mint(self) -> str:
         """Return a new handle: `h` and 16 characters of base32, 80 unpredictable bits."""
         if not self._unused:
-            drawn = self._entropy(_ENTROPY_BYTES * _DRAWN)
+            drawn = self._entropy(_HANDLE_CHARS * _DRAWN).translate(_ALPHABET).decode()
             self._unused = [
-                "h" + base64.b32encode(drawn[start : start + _ENTROPY_BYTES]).decode().lower()
-                for start in range(0, len(drawn), _ENTROPY_BYTES)
+                "h" + drawn[start : start + _HANDLE_CHARS] for start in range(0, len(drawn), _HANDLE_CHARS)
             ]
         return self._unused.pop()
 

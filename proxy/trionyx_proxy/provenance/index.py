@@ -1,23 +1,20 @@
 """Where the values of a run came from: its prompt, trusted fields of results, acts of endorsement.
 
 The question is never whether a value came from somewhere untrusted, but whether somebody trusted vouches for all of
-it. What nobody trusted said is not kept, so it cannot change an answer. Memory is bounded; at the bound nothing more
-is learnt, and later results are public.
+it. Memory is bounded; at the bound nothing more is learnt, and later results are public.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
-from trionyx_proxy.provenance import mentions, terms, times
+from trionyx_proxy.provenance import terms, times
 from trionyx_proxy.provenance.echo import Echo
 from trionyx_proxy.provenance.origin import (
     FROM_PROMPT,
-    MAX_SOURCES,
     NOWHERE,
     PROMPT,
     Entry,
@@ -27,18 +24,17 @@ from trionyx_proxy.provenance.origin import (
     best,
     public,
     ranked,
-    scopes_of,
     together,
 )
 from trionyx_proxy.provenance.shown import Shown
-from trionyx_proxy.provenance.values import Scalar, fold, normal, origin_of_url, readings
+from trionyx_proxy.provenance.testimony import USUAL_LIMITS, IndexLimits, Testimony
+from trionyx_proxy.provenance.values import Scalar, fold, normal, origin_of_url
 from trionyx_proxy.provenance.words import PromptReader, PromptWords
+
+__all__ = ["Index", "IndexLimits"]
 
 MAX_TITLE_TERMS: Final = 64
 """Words of a title that are looked up; a longer one has no origin."""
-
-MAX_WHOLE_CHARS: Final = 160
-"""Length of a trusted text that vouches for itself as a whole; longer ones vouch for what they mention."""
 
 MAX_PHRASE_CHARS: Final = 1_024
 """Length of a name or text that is looked for in the prompt as it stands."""
@@ -46,25 +42,8 @@ MAX_PHRASE_CHARS: Final = 1_024
 _JOINED_TEXTS = 8
 _JOINED_CHARS = 256
 
-
-@dataclass(frozen=True, slots=True)
-class IndexLimits:
-    """How much of a run is kept.
-
-    Args:
-        values: normal values and words of trusted results, each of them once.
-        bytes: characters of trusted texts that are kept to be read when asked.
-        shingles: of written texts.
-    """
-
-    values: int = 262_144
-    bytes: int = 16 << 20
-    shingles: int = 262_144
-
-
 # Kinds that mean the same sort of thing: a short name may be one of a list of choices in another place.
-_KIN: Final = {ArgumentType.NAME: "name", ArgumentType.ENUM: "name", ArgumentType.TEXT: "text"}
-_IN_TEXT: Final = frozenset({"email", "url", "host", "iban", "phone", "path", "date", "time", "origin"})
+_KIN: Final = frozenset({ArgumentType.NAME, ArgumentType.ENUM, ArgumentType.TEXT})
 _IDENTIFIERS: Final = (
     ArgumentType.EMAIL,
     ArgumentType.URL,
@@ -83,24 +62,17 @@ class Index:
         limits: bounds of memory.
     """
 
-    def __init__(self, words: PromptWords, key: bytes, *, limits: IndexLimits = IndexLimits()) -> None:
+    def __init__(self, words: PromptWords, key: bytes, *, limits: IndexLimits = USUAL_LIMITS) -> None:
         self._prompt = PromptReader(words, key)
         self._limits = limits
-        self._values: dict[str, tuple[Entry, ...]] = {}
-        self._words: dict[str, Entry] = {}
-        self._least_word = Integrity.USER  # rank of the least trusted word
+        self._testimony = Testimony(limits)
         self._endorsed: dict[tuple[ArgumentType, str, Role], tuple[Entry, ...]] = {}
-        self._scopes: dict[str, tuple[str, ...]] = {}
-        self._texts: list[tuple[str, Entry, bool]] = []
-        self._text_bytes = 0
-        self._read_up_to: dict[str, int] = {}
         self._echo = Echo(limits.shingles)
-        self._is_full = False
 
     @property
     def is_saturated(self) -> bool:
         """Whether a bound was reached: nothing more is learnt, and every later leaf is public."""
-        return self._is_full or self._echo.is_full
+        return self._testimony.is_full or self._echo.is_full
 
     def origin(self, value: Scalar, kind: ArgumentType, role: Role, scope: str | None = None) -> Origin:
         """Return who vouches for a whole value; where the user does, nobody else is asked.
@@ -125,7 +97,7 @@ class Index:
         elif endorsed and endorsed[0][0].integrity is Integrity.USER:
             found = NOWHERE
         else:
-            found = best(self._in_results(kind, read, scope))
+            found = best(self._testimony.of(kind, read, scope))
         if endorsed:
             found = best([*((found.label, source) for source in found.sources), *endorsed])
         if not found.sources and role is Role.TITLE and isinstance(value, str):
@@ -134,9 +106,7 @@ class Index:
 
     def close(self) -> None:
         """Trust nothing more, as at a bound: what the run saw or wrote is not known in full."""
-        self._values.clear()
-        self._texts.clear()
-        self._is_full = True
+        self._testimony.close()
 
     def same_origin(self, url: str) -> Origin:
         """Return who vouches for a URL with the same scheme, host and port; the rest may be anybody's choice."""
@@ -146,7 +116,7 @@ class Index:
             return NOWHERE
         if self._prompt.names("origin", origin):
             return FROM_PROMPT
-        return best(self._found("origin", origin))
+        return best(self._testimony.found("origin", origin))
 
     def endorse(self, kind: ArgumentType, value: Scalar, role: Role, source: Source) -> None:
         """Let a value pass for one role. A person's act counts as the user's word, an extract as the organisation's.
@@ -213,34 +183,7 @@ class Index:
             tool: its id.
             leaves: as `relabel` returned them.
         """
-        keep = self._keep
-        for pointer, value, kind, label, scope, read in leaves:
-            if label.integrity is Integrity.PUBLIC:
-                continue
-            if self._is_full:
-                return
-            entry: Entry = (label, Source("result", call, tool, pointer))
-            if kind is ArgumentType.TEXT and isinstance(value, str):
-                self._keep_text(value, entry, True)
-                if len(value) > MAX_WHOLE_CHARS:
-                    continue
-            known = read or normal(kind, value)
-            if known is None:
-                continue
-            if kind is ArgumentType.ID:
-                scopes = self._scopes.get(scope)
-                if scopes is None:
-                    scopes = self._scopes[scope] = scopes_of(scope)
-                for one in scopes:
-                    keep(f"id:{one}\0{known}", entry)
-            elif kind is ArgumentType.NAME or kind is ArgumentType.ENUM:
-                self._keep(f"name\0{known}", entry)
-                self._keep_text(str(value), entry, False)
-            elif kind is ArgumentType.URL or kind is ArgumentType.DATE:
-                for name in _names(kind, known):
-                    self._keep(name, entry)
-            else:
-                keep(f"{kind}\0{known}", entry)
+        self._testimony.add(call, tool, tuple(leaves))
 
     def _remember(self, echo: Echo, texts: list[str]) -> None:
         for text in texts:
@@ -248,22 +191,6 @@ class Index:
         # A server may put together again what came in parts.
         if 1 < len(texts) <= _JOINED_TEXTS and sum(map(len, texts)) <= _JOINED_CHARS:
             echo.add("".join(texts), self._is_vouched)
-
-    def _keep(self, name: str, entry: Entry) -> None:
-        known = self._values.setdefault(name, (entry,))
-        if known[0] is entry:
-            if len(self._values) + len(self._words) > self._limits.values:
-                del self._values[name]
-                self._is_full = True
-        elif len(known) < MAX_SOURCES or known[-1][0].integrity > entry[0].integrity:
-            self._values[name] = ranked((*known, entry))
-
-    def _keep_text(self, text: str, entry: Entry, is_prose: bool) -> None:
-        self._text_bytes += len(text)
-        if self._text_bytes > self._limits.bytes:
-            self._is_full = True
-        else:
-            self._texts.append((text, entry, is_prose))
 
     def _is_in_prompt(self, kind: ArgumentType, read: str, value: Scalar, scope: str | None) -> bool:
         if kind is ArgumentType.TEXT:
@@ -278,57 +205,6 @@ class Index:
                 return self._prompt.names(f"id:{names}", read) or self._prompt.names("id:*", read)
         return self._prompt.names(kind.value, read)
 
-    def _in_results(self, kind: ArgumentType, read: str, scope: str | None) -> tuple[Entry, ...]:
-        if kind is ArgumentType.BOOLEAN:
-            return ()  # either value is found everywhere
-        if kind is ArgumentType.TEXT:
-            return ranked((*self._found("text", read), *self._found("name", read)))
-        if kind is ArgumentType.ID:
-            asked = {one[0] for one in self._scopes.values()} if scope is None else {scope}
-            return ranked(entry for one in sorted(asked) for entry in self._found(f"id:{one}", read))
-        return self._found(_KIN.get(kind, kind.value), read)
-
-    def _found(self, kind: str, read: str) -> tuple[Entry, ...]:
-        if kind in _IN_TEXT:
-            self._read_texts(kind)
-        return self._values.get(f"{kind}\0{read}", ())
-
-    def _read_texts(self, kind: str) -> None:
-        """Take the values of a kind out of the trusted texts that were not yet read for it."""
-        start = self._read_up_to.get(kind, 0)
-        if start == len(self._texts):
-            return
-        self._read_up_to[kind] = len(self._texts)
-        for text, entry, is_prose in self._texts[start:]:
-            if is_prose and mentions.may_mention(kind, text):
-                for found, read in mentions.mentioned_values(kind, text):
-                    if found == kind:
-                        self._keep(f"{found}\0{read}", entry)
-
-    def _read_words(self) -> None:
-        """Take the words out of the trusted texts that were not yet read for them."""
-        start = self._read_up_to.get("word", 0)
-        if start == len(self._texts):
-            return
-        self._read_up_to["word"] = len(self._texts)
-        together: dict[tuple[int, str], tuple[Entry, list[str]]] = {}
-        for text, entry, _ in self._texts[start:]:
-            together.setdefault((id(entry[0]), entry[1].call), (entry, []))[1].append(text)
-        for (label, source), texts in together.values():
-            rank = label.integrity
-            words = set(terms.given_terms("\n".join(texts)))
-            entry = (label, source._replace(pointer=""))
-            # Most words are known, and then as trusted: what is new is found without looking at each.
-            for word in words.difference(self._words):
-                self._words[word] = entry
-            if rank < self._least_word:
-                for word in words:
-                    if self._words[word][0].integrity > rank:
-                        self._words[word] = entry
-            self._least_word = max(self._least_word, rank)
-        if len(self._values) + len(self._words) > self._limits.values:
-            self._is_full = True
-
     def _date(self, read: str) -> Origin:
         day, time, zone = times.parts(read)
         if self._prompt.names("date", read):
@@ -338,13 +214,13 @@ class Index:
         is_plain = not time or zone in ("", "z")
         if in_prompt and is_plain and (time in ("", "00:00") or self._prompt.names("time", time)):
             return FROM_PROMPT
-        whole = best(self._found("date", read))
+        whole = best(self._testimony.found("date", read))
         if whole.sources or not is_plain:
             return whole
-        date = FROM_PROMPT if in_prompt else best(self._found("date", day))
+        date = FROM_PROMPT if in_prompt else best(self._testimony.found("date", day))
         if time in ("", "00:00"):
             return date
-        hour = FROM_PROMPT if self._prompt.names("time", time) else best(self._found("time", time))
+        hour = FROM_PROMPT if self._prompt.names("time", time) else best(self._testimony.found("time", time))
         return together(date, hour)
 
     def _title(self, text: str) -> Origin:
@@ -356,8 +232,7 @@ class Index:
             if self._prompt.names("word", word):
                 entries.append((BOTTOM, PROMPT))
                 continue
-            self._read_words()
-            entry = self._words.get(word)
+            entry = self._testimony.word(word)
             if entry is None:
                 return NOWHERE
             entries.append(entry)
@@ -370,19 +245,7 @@ class Index:
         for kind in _IDENTIFIERS:
             read = normal(kind, word)
             if read is not None and (
-                self._prompt.names(kind.value, read) or bool(self._in_results(kind, read, None))
+                self._prompt.names(kind.value, read) or bool(self._testimony.of(kind, read, None))
             ):
                 return True
         return False
-
-
-def _names(kind: ArgumentType, read: str) -> Iterable[str]:
-    """Return under which names a web address or a date is kept."""
-    if kind is ArgumentType.URL:
-        origins = (origin_of_url(reading) for reading in readings(read))
-        return [
-            *(f"url\0{reading}" for reading in readings(read)),
-            *(f"origin\0{origin}" for origin in origins if origin),
-        ]
-    day, time, _ = times.parts(read)
-    return (f"date\0{read}", f"date\0{day}", f"time\0{time}") if time else (f"date\0{read}",)

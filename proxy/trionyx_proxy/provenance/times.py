@@ -22,6 +22,7 @@ _MONTHS = {
     )
     for name in names.split()
 }
+_STEMS = tuple(dict.fromkeys(name[:3] for name in _MONTHS))
 _MONTH = r"\b(" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
 _DAY = r"([0-3]?[0-9])(?:st|nd|rd|th)?"
 _YEAR = r"(?:,?\s+(?:of\s+)?((?:19|20)[0-9]{2})(?![0-9:]))?"
@@ -108,20 +109,23 @@ def parts(normal: str) -> tuple[str, str, str]:
 
 def dates(text: str) -> Iterator[tuple[str, Span]]:
     """Yield the dates that a lower-case text spells, each with the span it was read from."""
-    for match in _YEAR_FIRST.finditer(text):
+    # Few texts hold a year or a month, and looking for their letters is far cheaper than looking for a date.
+    has_year = "19" in text or "20" in text
+    for match in _YEAR_FIRST.finditer(text) if has_year else ():
         yield from _read(match.span(), match[1], int(match[3]), match[4])
-    for match in _DOTTED.finditer(text):
+    for match in _DOTTED.finditer(text) if has_year else ():
         yield from _read(match.span(), match[3], int(match[2]), match[1])
-    for match in _SLASHED.finditer(text):
+    for match in _SLASHED.finditer(text) if has_year else ():
         one, other = int(match[1]), int(match[2])
         # The day is written first in one country and the month in another.
         if one > 12 or one == other:
             yield from _read(match.span(), match[3], other, match[1])
         elif other > 12:
             yield from _read(match.span(), match[3], one, match[2])
-    for match in _MONTH_FIRST.finditer(text):
+    has_month = any(stem in text for stem in _STEMS)
+    for match in _MONTH_FIRST.finditer(text) if has_month else ():
         yield from _read(match.span(), match[4], _MONTHS[match[1]], match[2], match[3])
-    for match in _DAY_FIRST.finditer(text):
+    for match in _DAY_FIRST.finditer(text) if has_month else ():
         yield from _read(match.span(), match[4], _MONTHS[match[3]], match[1], match[2])
 
 

@@ -33,6 +33,8 @@ MAX_CONFORMING_WORDS = 5
 MAX_VALUE_CHARS = 4_096
 """Longer values of any kind but text have no normal form."""
 
+_SENTENCE_CHARS = 4 * MAX_CONFORMING_WORDS + 2
+
 _HIDDEN = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
@@ -98,10 +100,15 @@ def normal(kind: ArgumentType, value: Scalar) -> str | None:
     return None if exact is None else amount(exact)
 
 
-def conforms(kind: ArgumentType, value: Scalar) -> bool:
+def conforms(kind: ArgumentType, value: Scalar, read: str = "") -> bool:
     """Tell whether a value may be shown although nobody vouches for it: short, of its grammar, and no sentence.
 
     Free text never conforms. A conforming name or id still holds a few words that somebody chose.
+
+    Args:
+        kind: of the field that it stands in.
+        value: as in the result.
+        read: `normal` of it where that is known already.
     """
     if not isinstance(value, str):
         return True
@@ -109,11 +116,12 @@ def conforms(kind: ArgumentType, value: Scalar) -> bool:
         return False
     if not value.isprintable() or (not value.isascii() and has_hidden(value)) or value != value.strip():
         return False
-    if normal(kind, value) is None:
+    if not read and normal(kind, value) is None:
         return False
     if kind is ArgumentType.IBAN:
         return parse_iban(value) is not None
-    if len(_LETTERS.findall(value)) > MAX_CONFORMING_WORDS:
+    # So many words of three letters need marks between them.
+    if len(value) > _SENTENCE_CHARS and len(_LETTERS.findall(value)) > MAX_CONFORMING_WORDS:
         return False
     if kind is ArgumentType.ID or kind is ArgumentType.REVISION:
         return " " not in value

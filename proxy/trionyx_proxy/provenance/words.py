@@ -7,7 +7,7 @@ read it. The key is the run's own and derived from its token, which is stored no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from trionyx_proxy.core.account import PromptWords
@@ -23,6 +23,8 @@ MAX_TOKENS: Final = 8_192
 MAX_VALUES: Final = 16_384
 
 DIGEST_BYTES: Final = 8
+
+_OPENING_WORDS = 4
 
 EMPTY: Final = PromptWords()
 
@@ -88,17 +90,25 @@ class PromptReader:
 
     def has_phrase(self, text: str) -> bool:
         """Tell whether the words of a text stand in the prompt one after another; stop words alone do not count."""
-        opening = sequence(text.split(maxsplit=1)[0]) if self._places and not text.isspace() and text else ()
-        if opening and digest(self._key, opening[0]) not in self._places:
+        if not self._places or not text or text.isspace():
             return False
-        phrase = sequence(text) if self._places else ()
+        # Most texts differ from the prompt in their first words. Lines of a text, and scripts that combine letters,
+        # are not cut up.
+        count = _OPENING_WORDS if text.isascii() and text.isprintable() else 1
+        opening = sequence(" ".join(text.split(maxsplit=count)[:count]))
+        if opening and not self._has_row(opening):
+            return False
+        phrase = sequence(text)
         if not phrase or all(word in STOP_WORDS or word == BREAK for word in phrase):
             return False
-        first = digest(self._key, phrase[0])
+        return self._has_row(phrase)
+
+    def _has_row(self, words: Sequence[str]) -> bool:
+        first = digest(self._key, words[0])
         starts = self._places.get(first)
         if starts is None:
             return False
-        wanted = (first, *(digest(self._key, word) for word in phrase[1:]))
+        wanted = (first, *(digest(self._key, word) for word in words[1:]))
         return any(self._tokens[start : start + len(wanted)] == wanted for start in starts)
 
 
