@@ -22,7 +22,8 @@ from trionyx_proxy.errors import ArgumentError, UpstreamError
 from trionyx_proxy.facts import compute
 from trionyx_proxy.pep.asking import Vouches, vouched
 from trionyx_proxy.pep.delivery import offered_descriptor
-from trionyx_proxy.pep.ledger import Ledger, Resolved
+from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.placing import Resolved
 from trionyx_proxy.schema import PinnedSchema, descriptor_digest
 
 NATIVE = "trionyx"

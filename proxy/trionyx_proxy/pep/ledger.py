@@ -7,7 +7,6 @@ origins are facts for the policy, labels go into the run with the result. One pr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import orjson
@@ -15,14 +14,13 @@ import orjson
 from trionyx_proxy.arguments import JSON, canonical, pointer
 from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
 from trionyx_proxy.core.request import Failure, Request, Result
-from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.facts import embedded_urls
 from trionyx_proxy.facts.call import Path, leaves
 from trionyx_proxy.pep.delivery import sealed_result
+from trionyx_proxy.pep.placing import Resolved, resolve
 from trionyx_proxy.pep.resources import Named
 from trionyx_proxy.provenance import (
     NOWHERE,
-    TOKEN,
     Handles,
     Hidden,
     Index,
@@ -39,10 +37,20 @@ from trionyx_proxy.provenance.mentions import things
 MAX_LINKS: Final = 64
 """Links of one argument whose origin is looked up; with more, one of unknown origin stands for the rest."""
 
-_REFERENCE: Final = "$trx"
 _READING: Final = frozenset({"read", "fetch"})
-_WORDY: Final = frozenset({ArgumentType.TEXT, ArgumentType.NAME, ArgumentType.ID, ArgumentType.EMAIL})
-_CONTENT: Final = frozenset({Role.CONTENT, Role.TITLE, Role.PLAIN})
+# Numbers, days and choices come back by chance; a result that holds them is not suspicious.
+_COMMON: Final = frozenset(
+    {
+        ArgumentType.AMOUNT,
+        ArgumentType.BOOLEAN,
+        ArgumentType.DATE,
+        ArgumentType.ENUM,
+        ArgumentType.HANDLE,
+        ArgumentType.INTEGER,
+    }
+)
+# An extract is an answer to a question that the agent put: it chooses nothing that a call acts on.
+_EXTRACTED: Final = (Role.AMOUNT, Role.CONTENT, Role.TITLE, Role.WHEN)
 
 
 class ResourceTaint(Protocol):
@@ -53,19 +61,6 @@ class ResourceTaint(Protocol):
 
     def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
         """Tell whether one of the resources holds untrusted data."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """Arguments with the text behind their handles in place.
-
-    Args:
-        arguments: what is decided, recorded and sent.
-        handled: what was put in, by the place of the argument.
-    """
-
-    arguments: JSON
-    handled: Mapping[Path, Hidden] = field(default_factory=dict)
 
 
 class Ledger:
@@ -85,56 +80,12 @@ class Ledger:
         self._births: dict[str, tuple[str, str]] = {}
 
     def resolve(self, arguments: JSON, entry: ToolEntry) -> Resolved:
-        """Put the text behind each handle in its place.
-
-        A handle is a whole argument, as its token or as `{"$trx": "h…"}`; tokens within a longer text are replaced
-        where the argument is content. A tool of the proxy's own takes the handle itself.
+        """Put the text behind each handle in its place, see `placing.resolve`.
 
         Raises:
-            ArgumentError: there is no such handle in this run, or what it stands for is no text.
+            ArgumentError: there is no such handle in this run, what it stands for is no text, or it is too much.
         """
-        handled: dict[Path, Hidden] = {}
-        return Resolved(self._resolved(arguments, (), (), entry, handled), handled)
-
-    def _resolved(
-        self,
-        value: JSON,
-        path: Path,
-        shape: tuple[str | None, ...],
-        entry: ToolEntry,
-        handled: dict[Path, Hidden],
-    ) -> JSON:
-        argument = entry.arguments.get(shape)
-        if argument is not None and argument.type is ArgumentType.HANDLE:
-            return value
-        match value:
-            case dict() if value.keys() == {_REFERENCE}:
-                return self._text_behind(value[_REFERENCE], path, handled)
-            case dict():
-                return {
-                    name: self._resolved(member, (*path, name), (*shape, name), entry, handled)
-                    for name, member in value.items()
-                }
-            case list():
-                return [
-                    self._resolved(element, (*path, position), (*shape, None), entry, handled)
-                    for position, element in enumerate(value)
-                ]
-            case str() if TOKEN.fullmatch(value):
-                return self._text_behind(value, path, handled)
-            case str() if argument is not None and argument.role in _CONTENT and TOKEN.search(value):
-                return TOKEN.sub(lambda token: self._text_behind(token[0], path, handled), value)
-            case _:
-                return value
-
-    def _text_behind(self, handle: JSON, path: Path, handled: dict[Path, Hidden]) -> str:
-        hidden = self.handles.find(handle) if isinstance(handle, str) else None
-        if hidden is None:
-            raise ArgumentError("handle", pointer(path), "no such handle in this run")
-        if not isinstance(hidden.content, str):
-            raise ArgumentError("handle", pointer(path), "the handle stands for something else than text")
-        handled[path] = hidden
-        return hidden.content
+        return resolve(arguments, entry, self.handles)
 
     def origins(self, resolved: Resolved, entry: ToolEntry, before: Request | None = None) -> list[JSON]:
         """Give `facts.origins`: where each described argument came from, and each link in a text.
@@ -209,7 +160,7 @@ class Ledger:
                 continue
             if pointer(path) in untrusted or (
                 argument.role is Role.PLAIN
-                and argument.type in _WORDY
+                and argument.type not in _COMMON
                 and not self.index.origin(value, argument.type, argument.role).sources
             ):
                 texts.append(str(value))
@@ -284,6 +235,12 @@ class Ledger:
             for part in reading.hidden
         }
         return Result(sealed.status, sealed.body, reading.label, canonical(hidden) if hidden else b"")
+
+    def extracted(self, hidden: Hidden, kind: ArgumentType, value: str | int) -> None:
+        """Let a value that was taken out of a hidden text pass for what a call says, not for what it acts on."""
+        call, tool = self._births.get(hidden.handle, ("", ""))
+        for role in _EXTRACTED:
+            self.index.endorse(kind, value, role, Source("handle", call, tool, hidden.pointer))
 
     def keep(self, request: Request, hidden: Iterable[Hidden]) -> None:
         """Remember what handles stand for, and which call brought it."""

@@ -20,7 +20,7 @@ from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.core.request import Failure
 from trionyx_proxy.pep.ledger import Ledger
 from trionyx_proxy.pep.upstream import OnProgress
-from trionyx_proxy.provenance import Budget, Hidden, Leaf, Reading, normal
+from trionyx_proxy.provenance import Budget, Hidden, Reading, normal
 from trionyx_proxy.provenance.budget import bits
 from trionyx_proxy.provenance.mentions import in_order
 
@@ -172,7 +172,8 @@ class NativeTools:
                 self._ledger.handles.mint(), hidden.pointer, NAMING[kind], hidden.label, named[which]
             )
             return Reading(
-                _result({"handle": part.token}),
+                # Without place and size: how long an address is would be told for nothing.
+                _result({"handle": f"\u27e6trx:{part.handle}\u27e7"}),
                 Label(Integrity.USER, hidden.label.level, hidden.label.readers, hidden.label.categories),
                 (),
                 (part,),
@@ -218,7 +219,8 @@ class NativeTools:
         if kind == "enum":
             if not given.get("values"):
                 raise _Unanswerable("an enum needs the values to look for")
-            return bits(len(set(given["values"])) + 1)
+            values = len(set(given["values"]))
+            return bits(values + 2 if values > 1 else 2)  # or several of them, or none
         least, greatest = _bounds(kind, given)
         # Decimals are counted in hundredths.
         return bits(int((greatest - least) * (100 if kind == "decimal" else 1)) + 2)
@@ -229,12 +231,12 @@ class NativeTools:
             raise _Unanswerable("the run may extract no more; reveal the text, or ask for less")
 
     def _shown(self, hidden: Hidden, kind: ArgumentType, value: str | int | bool) -> Reading:
+        # A choice is a name that the agent gave: it has an origin of its own, or none.
+        if not self._is_tainted() and kind not in (ArgumentType.ENUM, ArgumentType.BOOLEAN):
+            self._ledger.extracted(hidden, kind, value)
         source = hidden.label
-        trusted = Integrity.PUBLIC if self._is_tainted() else Integrity.ORG
-        label = Label(min(trusted, source.integrity), source.level, source.readers, source.categories)
-        leaf = Leaf("/value", value, kind, label)
         shown = Label(Integrity.USER, source.level, source.readers, source.categories)
-        return Reading(_result({"value": value}), shown, (leaf,), ())
+        return Reading(_result({"value": value}), shown, (), ())
 
 
 def _revealed(hidden: Hidden) -> Reading:

@@ -1,0 +1,100 @@
+"""Text put in the places of handles: whole arguments, and tokens within a text that is content.
+
+What comes out is what is decided, recorded and sent. Who may be sent a hidden text is the policy's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from trionyx_proxy.arguments import ARGUMENTS, JSON, pointer
+from trionyx_proxy.catalog import ArgumentType, Role, ToolEntry
+from trionyx_proxy.errors import ArgumentError
+from trionyx_proxy.facts.call import Path
+from trionyx_proxy.provenance import TOKEN, Handles, Hidden
+
+_REFERENCE: Final = "$trx"
+_CONTENT: Final = frozenset({Role.CONTENT, Role.TITLE, Role.PLAIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Arguments with the text behind their handles in place.
+
+    Args:
+        arguments: what is decided, recorded and sent.
+        handled: what was put in, by the place of the argument.
+    """
+
+    arguments: JSON
+    handled: Mapping[Path, Hidden] = field(default_factory=dict)
+
+
+def resolve(arguments: JSON, entry: ToolEntry, handles: Handles) -> Resolved:
+    """Put the text behind each handle in its place.
+
+    A handle is a whole argument, as its token or as `{"$trx": "h…"}`; tokens within a longer text are replaced
+    where the argument is content. A tool of the proxy's own takes the handle itself.
+
+    Args:
+        arguments: as received.
+        entry: the tool.
+        handles: of the run.
+
+    Raises:
+        ArgumentError: there is no such handle in this run, what it stands for is no text, or it is too much.
+    """
+    placing = _Placing(entry, handles)
+    return Resolved(placing.placed(arguments, (), ()), placing.handled)
+
+
+class _Placing:
+    """One call's arguments on the way.
+
+    INVARIANT: the texts that one call is given are no larger together than its arguments may be; a text that is named
+    many times would otherwise fill the memory before anything measured it.
+    """
+
+    def __init__(self, entry: ToolEntry, handles: Handles) -> None:
+        self._entry = entry
+        self._handles = handles
+        self._left = ARGUMENTS.max_bytes
+        self.handled: dict[Path, Hidden] = {}
+
+    def placed(self, value: JSON, path: Path, shape: tuple[str | None, ...]) -> JSON:
+        """Return a value with the texts in it."""
+        argument = self._entry.arguments.get(shape)
+        if argument is not None and argument.type is ArgumentType.HANDLE:
+            return value
+        match value:
+            case dict() if value.keys() == {_REFERENCE}:
+                return self._text(value[_REFERENCE], path)
+            case dict():
+                return {
+                    name: self.placed(member, (*path, name), (*shape, name)) for name, member in value.items()
+                }
+            case list():
+                return [
+                    self.placed(element, (*path, position), (*shape, None))
+                    for position, element in enumerate(value)
+                ]
+            case str() if TOKEN.fullmatch(value):
+                return self._text(value, path)
+            case str() if argument is not None and argument.role in _CONTENT and TOKEN.search(value):
+                return TOKEN.sub(lambda token: self._text(token[0], path), value)
+            case _:
+                return value
+
+    def _text(self, handle: JSON, path: Path) -> str:
+        hidden = self._handles.find(handle) if isinstance(handle, str) else None
+        if hidden is None:
+            raise ArgumentError("handle", pointer(path), "no such handle in this run")
+        if not isinstance(hidden.content, str):
+            raise ArgumentError("handle", pointer(path), "the handle stands for something else than text")
+        self._left -= hidden.size
+        if self._left < 0:
+            raise ArgumentError("too_large", pointer(path), "too many bytes")
+        self.handled[path] = hidden
+        return hidden.content
