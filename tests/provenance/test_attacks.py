@@ -19,6 +19,7 @@ from trionyx_proxy.provenance import (
     Handles,
     Index,
     Reading,
+    id_scope,
     mentions,
     prompt_words,
     read_result,
@@ -156,6 +157,34 @@ def test_an_odd_name_of_a_trusted_field_is_itself_and_nothing_else() -> None:
     index.add("c1", "office__tool", read(text({"name": "ＡＢＣ"}), {("name",): Field(A.NAME, SYSTEM)}).leaves)
     assert index.origin("ＡＢＣ", A.NAME, Role.TARGET).sources
     assert index.origin("ABC", A.NAME, Role.TARGET) == NOWHERE
+
+
+NUMBERS: dict[Shape, Field] = {
+    ("items", None, "number"): Field(A.INTEGER, SYSTEM),
+    ("items", None, "user", "id"): Field(A.INTEGER, SYSTEM),
+    ("items", None, "comments"): Field(A.INTEGER, SYSTEM),
+    ("items", None, "additions"): Field(A.INTEGER, SYSTEM),
+    ("total_count",): Field(A.INTEGER, SYSTEM),
+    ("items", None, "key"): Field(A.ID, SYSTEM),
+}
+
+
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize("number", [41, 42, 43, 7, 50, 20])
+def test_a_count_is_no_number_of_a_thing(number: int) -> None:
+    prompt = "Close what was opened in the last 7 days, at most 50, on May 20; then merge pull request 12."
+    index = Index(prompt_words(prompt, KEY), KEY)
+    document = {
+        "total_count": 41,
+        "items": [{"number": 8, "comments": 42, "additions": 43, "user": {"id": 9}}],
+    }
+    index.add("c1", "office__list_pulls", read(text(document), NUMBERS).leaves)
+    scope = id_scope("office", "pull")
+    assert index.origin(number, A.INTEGER, Role.TARGET, scope) == NOWHERE
+    for known in (8, 9, 12):
+        assert index.origin(known, A.INTEGER, Role.TARGET, scope).sources
+    assert index.origin(number, A.INTEGER, Role.AMOUNT).sources or number == 20
+    assert index.origin(8, A.INTEGER, Role.TARGET, id_scope("elsewhere", "pull")) == NOWHERE
 
 
 PUMPS = (

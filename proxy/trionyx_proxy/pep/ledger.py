@@ -109,9 +109,7 @@ class Ledger:
             elif at in remembered:
                 found.append(remembered[at])
             elif argument.role is not Role.PLAIN:
-                scope = (
-                    id_scope(entry.catalog, _thing(path, entry)) if argument.type is ArgumentType.ID else None
-                )
+                scope = id_scope(entry.catalog, _thing(path, entry)) if _is_id(argument) else None
                 origin = self.index.origin(value, argument.type, argument.role, scope)
                 found.append(_fact(at, argument.role, argument.type, origin))
             if argument.type is ArgumentType.TEXT and isinstance(value, str):
@@ -281,6 +279,13 @@ def _resources(request: Request, entry: ToolEntry) -> list[Named]:
         return named
     # Several arguments that are no paths name one resource together.
     return [Named("\0".join(name.name for name in named), is_path=False)]
+
+
+def _is_id(argument: Argument) -> bool:
+    """Whether an argument names something by an id; a number that a call acts on does."""
+    if argument.type is ArgumentType.INTEGER:
+        return argument.role in (Role.TARGET, Role.SELECTOR, Role.SECRET)
+    return argument.type is ArgumentType.ID
 
 
 def _thing(path: Path, entry: ToolEntry) -> str:

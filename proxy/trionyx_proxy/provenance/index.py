@@ -82,7 +82,8 @@ class Index:
             kind: how it is read; what does not read so comes from nowhere.
             role: its part in the call: a title is covered word by word, everything else as a whole.
             scope: of an id, see `id_scope`, with one thing or none; None takes ids of any scope for the same, which is
-                more than is safe where several kinds of things are numbered.
+                more than is safe where several kinds of things are numbered. An integer with a scope is a number that
+                something has: no amount of the prompt and no count in a result vouches for it.
         """
         if role is Role.CONTENT and isinstance(value, str) and len(value) > MAX_PHRASE_CHARS:
             return NOWHERE
@@ -92,6 +93,9 @@ class Index:
         endorsed = self._endorsed.get((kind, read, role), ()) if self._endorsed else ()
         if kind is ArgumentType.DATE:
             found = self._date(read)
+        elif kind is ArgumentType.INTEGER and scope is not None:
+            is_named = self._is_in_prompt(ArgumentType.ID, read, value, scope)
+            found = FROM_PROMPT if is_named else best(self._testimony.numbered(read, scope))
         elif self._is_in_prompt(kind, read, value, scope):
             found = FROM_PROMPT
         elif endorsed and endorsed[0][0].integrity is Integrity.USER:

@@ -279,6 +279,12 @@ def thing(word: str) -> str:
     return lowered[:-1] if lowered.endswith("s") and not lowered.endswith("ss") else lowered
 
 
+def is_numbering(name: str | None) -> bool:
+    """Tell whether a member's name says that its numbers are ids, as `id` and `number` do and `comments` does not."""
+    words = _NAME_WORD.findall(name or "")
+    return bool(words) and all(word.lower() in _GENERIC for word in words)
+
+
 def things(names: Sequence[str], tool: str) -> tuple[str, ...]:
     """Return what the ids in a field may be ids of, going by names: the field's own, or else those around it.
 

@@ -51,7 +51,8 @@ class Leaf(NamedTuple):
         value: as in the result.
         kind: how it is read.
         label: its own.
-        scope: what an id of this kind names, see `id_scope`; empty for other kinds.
+        scope: what an id of this kind names, see `id_scope`; of a number that numbers something, the section alone;
+            empty for other kinds.
         normal: `values.normal` of it where that is known already; empty where it is not.
     """
 

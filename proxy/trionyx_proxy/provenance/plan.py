@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType, Field, Shape, ToolEntry
-from trionyx_proxy.provenance.mentions import things
+from trionyx_proxy.provenance.mentions import is_numbering, things
 from trionyx_proxy.provenance.origin import id_scope
 from trionyx_proxy.provenance.values import READERS
 
@@ -23,7 +23,7 @@ class Plan:
         field: the description of a leaf here, or None.
         names: plans of the members that are spelled out.
         read: how a text here is read, see `values.READERS`; None for text, which any text is.
-        scope: of the ids here, see `id_scope`; empty for other kinds.
+        scope: of the ids here, see `id_scope`; of numbers that number something, the section; empty for other kinds.
         any: plan of every position of a list, and of members that are not spelled out; None below which nothing is.
     """
 
@@ -66,6 +66,8 @@ def _planned(entry: ToolEntry, fields: Sequence[tuple[Shape, Field]], depth: int
     if here is not None and here[1].type is ArgumentType.ID:
         path = [step for step in here[0] if step is not None]
         scope = id_scope(entry.catalog, *things(path, entry.name))
+    elif here is not None and here[1].type is ArgumentType.INTEGER and here[0] and is_numbering(here[0][-1]):
+        scope = id_scope(entry.catalog)
     return Plan(
         None if here is None else here[1],
         {

@@ -134,6 +134,12 @@ class Testimony:
             return ranked(entry for one in sorted(asked) for entry in self.found(f"id:{one}", read))
         return self.found(_KIN.get(kind, kind), read)
 
+    def numbered(self, read: str, scope: str) -> tuple[Entry, ...]:
+        """Return who says that something in a section has a number: a count, a size or a line does not."""
+        self._learn_group("integer")
+        section = scope.partition("/")[0]
+        return ranked((*self.of(ArgumentType.ID, read, scope), *self.found(f"number:{section}", read)))
+
     def found(self, kind: str, read: str) -> tuple[Entry, ...]:
         """Return who vouches for a normal value: `kind` may also be `time`, `origin`, or `id:` and a scope."""
         if self._waiting:
@@ -180,6 +186,8 @@ class Testimony:
                 self._keep(name, entry)
         else:
             self._keep(f"{_KIN.get(kind, kind)}\0{known}", entry)
+            if kind is ArgumentType.INTEGER and scope:
+                self._keep(f"number:{scope}\0{known}", entry)
 
     def _read_texts(self, kind: str) -> None:
         """Take the values of a kind out of the trusted texts that were not yet read for it."""
