@@ -18,6 +18,7 @@ from trionyx_proxy.provenance import (
     TOKEN,
     Handles,
     Index,
+    Origin,
     Reading,
     id_scope,
     mentions,
@@ -187,10 +188,87 @@ def test_a_count_is_no_number_of_a_thing(number: int) -> None:
     assert index.origin(8, A.INTEGER, Role.TARGET, id_scope("elsewhere", "pull")) == NOWHERE
 
 
+EVE, IBAN = "eve@evil.example", "GB33BUKB20201555555555"
+COPIES: dict[Shape, Field] = {
+    ("mail",): Field(A.EMAIL, SYSTEM),
+    ("url",): Field(A.URL, ORG),
+    ("iban",): Field(A.IBAN, SYSTEM),
+    ("phone",): Field(A.PHONE, SYSTEM),
+    ("name",): Field(A.NAME, SYSTEM),
+    ("text",): Field(A.TEXT, ORG),
+}
+PLAIN_LINK, CODED_LINK = "https://b\u00fccher.example/x", "https://xn--bcher-kva.example/x"
+
+
+@pytest.mark.guarantee("G30")
+@pytest.mark.parametrize(
+    ("wrote", "shown", "kind", "claimed"),
+    [
+        (PLAIN_LINK, {"url": CODED_LINK}, A.URL, CODED_LINK),
+        ("look at b\u00fccher.example/x today", {"text": f"see {CODED_LINK}"}, A.URL, CODED_LINK),
+        ("eve@b\u00fccher.example", {"mail": "eve@xn--bcher-kva.example"}, A.EMAIL, "eve@xn--bcher-kva.example"),
+        ("write to e<b></b>ve@ev<!-- -->il.example now", {"mail": EVE}, A.EMAIL, EVE),
+        ("write to e<b></b>ve@ev<i>il</i>.example now", {"text": f"write to {EVE} now"}, A.EMAIL, EVE),
+        ("please write to ev**i**l@x.example, thanks", {"text": "to evil@x.example"}, A.EMAIL, "evil@x.example"),
+        ("e__v__e@evil.example is mine", {"mail": EVE}, A.EMAIL, EVE),
+        ("mine is \\u{65}ve@evil.example", {"mail": EVE}, A.EMAIL, EVE),
+        ("mine is \\145ve@evil.example", {"mail": EVE}, A.EMAIL, EVE),
+        ("mine is \\U00000065ve@evil.example", {"mail": EVE}, A.EMAIL, EVE),
+        ("0044 7000 0000", {"phone": "+4470000000"}, A.PHONE, "+4470000000"),
+        ("call me, 070 000000 please", {"phone": "+4470000000"}, A.PHONE, "+4470000000"),
+        ("070000000", {"text": "call +44 70 000000 now"}, A.PHONE, "+4470000000"),
+        ("my account is GB33 BUKB 2020 1555 5555 55 thanks", {"iban": IBAN}, A.IBAN, IBAN),
+        ("my account is GB33 BUKB 2020 1555 5555 55 thanks", {"text": f"pay {IBAN}"}, A.IBAN, IBAN),
+        ("Corp, Evil", {"name": "Evil Corp"}, A.NAME, "Evil Corp"),
+    ],
+)  # fmt: skip
+def test_what_a_server_tidied_comes_back_no_better(
+    wrote: str, shown: dict[str, str], kind: ArgumentType, claimed: str
+) -> None:
+    def claim(*written: str, sent: tuple[str, ...] = ()) -> Origin:
+        index = Index(prompt_words("Do it.", KEY), KEY)
+        index.wrote(written)
+        leaves = read(text(shown), COPIES).leaves
+        index.add("c1", "office__tool", index.relabel(leaves, sent))
+        return index.origin(claimed, kind, Role.TARGET)
+
+    assert claim(wrote) == claim(sent=(wrote,)) == NOWHERE
+    assert claim().sources and claim("something else, 12 345").sources
+
+
 PUMPS = (
     "1''", "1\u2019", "1\u2019\u2019", "http://a.b ", "a.com ", "2024-01-02 ", "jan 1 to 2 ", "+1 2", "0-", "1 am to ",
     "at 5:", "GB33 BUKB ", "a@b.c ", "\ufdfa", "1,", "$1 ", " -1", "1/1/2024 ", "task 1 and ",
 )  # fmt: skip
+
+
+@pytest.mark.guarantee("G30")
+def test_knowing_a_text_again_takes_time_in_proportion() -> None:
+    def spent(pump: str, size: int) -> float:
+        index = Index(prompt_words("Do it.", KEY), KEY)
+        began = time.process_time()
+        index.wrote([(pump * size)[:size] + "!x"])
+        index.relabel(read(text({"text": (pump * 500)[:2_000]}), COPIES).leaves)
+        return time.process_time() - began
+
+    pumps = (
+        *PUMPS,
+        "<",
+        "<a",
+        "*a",
+        "a_b ",
+        "\\u{41}",
+        "xn--a.",
+        "\u00fc.",
+        "GB33 ",
+        "QUJD",
+        "%41",
+        "&amp;",
+        "a@",
+        "@",
+    )
+    slow = {pump: (spent(pump, 8_000), spent(pump, 32_000)) for pump in pumps}
+    assert {pump: pair for pump, pair in slow.items() if pair[1] > 0.5 and pair[1] > 8 * pair[0]} == {}
 
 
 @pytest.mark.guarantee("G31")

@@ -12,6 +12,7 @@ from typing import Final
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance import terms, times
+from trionyx_proxy.provenance.disguises import dialled, disguises
 from trionyx_proxy.provenance.echo import Echo
 from trionyx_proxy.provenance.origin import (
     FROM_PROMPT,
@@ -44,6 +45,7 @@ _JOINED_CHARS = 256
 
 # Kinds that mean the same sort of thing: a short name may be one of a list of choices in another place.
 _KIN: Final = frozenset({ArgumentType.NAME, ArgumentType.ENUM, ArgumentType.TEXT})
+_DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
 _IDENTIFIERS: Final = (
     ArgumentType.EMAIL,
     ArgumentType.URL,
@@ -68,6 +70,7 @@ class Index:
         self._testimony = Testimony(limits)
         self._endorsed: dict[tuple[ArgumentType, str, Role], tuple[Entry, ...]] = {}
         self._echo = Echo(limits.shingles)
+        self._dialled: set[str] = set()
 
     @property
     def is_saturated(self) -> bool:
@@ -148,7 +151,9 @@ class Index:
 
     def wrote(self, values: Iterable[str]) -> None:
         """Remember texts without a trusted origin that a call sends out: they come back no better."""
-        self._remember(self._echo, list(values))
+        self._dialled |= self._remember(self._echo, list(values))
+        if len(self._dialled) > self._limits.shingles:
+            self._echo.is_full = True
 
     def relabel(self, leaves: Sequence[Leaf], sent: Iterable[str] = ()) -> tuple[Leaf, ...]:
         """Return the leaves of one result, those public in which something shows that the run wrote.
@@ -167,10 +172,17 @@ class Index:
         ]
         shown = Shown([str(leaves[position].value) for position in trusted])
         signs = self._echo.signs(shown)
+        numbers = self._dialled
         if new:
             here = Echo(self._limits.shingles)
-            self._remember(here, new)
+            numbers = numbers | self._remember(here, new)
             signs |= here.signs(shown)
+        if numbers:
+            signs |= {
+                sign
+                for sign, position in enumerate(trusted)
+                if leaves[position].kind in _DIALLED and numbers & dialled([str(leaves[position].value)])
+            }
         if not signs:
             return tuple(leaves)
         labelled = list(leaves)
@@ -189,12 +201,18 @@ class Index:
         """
         self._testimony.add(call, tool, tuple(leaves))
 
-    def _remember(self, echo: Echo, texts: list[str]) -> None:
+    def _remember(self, echo: Echo, texts: list[str]) -> set[str]:
+        """Put written texts into an echo; return the telephone numbers in them, see `dialled`."""
         for text in texts:
+            if echo.knows(text):
+                continue
             echo.add(text, self._is_vouched)
+            for other in disguises(text):
+                echo.add(other, self._is_vouched)
         # A server may put together again what came in parts.
         if 1 < len(texts) <= _JOINED_TEXTS and sum(map(len, texts)) <= _JOINED_CHARS:
             echo.add("".join(texts), self._is_vouched)
+        return dialled(texts)
 
     def _is_in_prompt(self, kind: ArgumentType, read: str, value: Scalar, scope: str | None) -> bool:
         if kind is ArgumentType.TEXT:

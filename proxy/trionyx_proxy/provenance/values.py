@@ -223,7 +223,8 @@ def _short_name(text: str) -> str | None:
     folded = fold(text)
     canonical = unicodedata.normalize("NFC", text)
     is_plain = visible(canonical) == canonical == " ".join(canonical.split())
-    return (folded if is_plain else "=" + text) if folded else None
+    # No text from outside holds NUL.
+    return (folded if is_plain else "\0" + text.removeprefix("\0")) if folded else None
 
 
 def _exact(digits: str) -> str | None:
