@@ -9,9 +9,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from trionyx_proxy.approvals.question import Matter, Question
+from trionyx_proxy.approvals.question import MAX_VALUE_CHARS, Matter, Question
 
-MAX_VALUE_CHARS = 200
 MAX_ARGUMENTS_CHARS = 2_000
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
@@ -53,7 +52,12 @@ def _lines(question: Question) -> Iterator[str]:
         yield "Nobody trusted vouches for these values. They may be somebody's who wants you to say yes:"
         for matter in doubtful:
             yield from _matter(matter)
-    contents = [matter for matter in question.matters if matter.is_untrusted and not matter.can_be_endorsed]
+    long = [matter for matter in question.matters if matter.is_doubtful and not matter.can_be_endorsed]
+    if long:
+        yield "Nobody trusted vouches for these values either, and they are too long to be shown whole:"
+        for matter in long:
+            yield from _matter(matter)
+    contents = [matter for matter in question.matters if matter.is_untrusted and not matter.is_doubtful]
     if contents:
         yield "This is text of unknown origin that the call would pass on:"
         for matter in contents:

@@ -16,7 +16,11 @@ from trionyx_proxy.errors import ArgumentError, StateError
 MAX_MATTERS = 64
 """Arguments of one call whose origin a person is shown."""
 
+MAX_VALUE_CHARS = 256
+"""Characters of one value that a person is shown; what is longer is not seen whole, and nobody can vouch for it."""
+
 UNTRUSTED = "public"
+UNASKED_ROLES = ("content", "plain", "link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,14 @@ class Matter:
     def can_be_endorsed(self) -> bool:
         """Whether a person can vouch for it beyond this call: it names something, and nobody trusted vouches for it.
 
-        What a text says is read by people and judged each time.
+        What a text says is read by people and judged each time, and so is what is too long to be shown whole.
         """
-        return self.is_untrusted and self.role not in ("content", "plain")
+        return self.is_doubtful and len(str(self.value)) <= MAX_VALUE_CHARS
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it names something, and nobody trusted vouches for it."""
+        return self.is_untrusted and self.role not in UNASKED_ROLES
 
     @property
     def is_untrusted(self) -> bool:
@@ -106,11 +115,21 @@ def compose(ask: Ask, identity: Identity) -> Question:
     Args:
         ask: the core's question.
         identity: of the run.
+
+    Raises:
+        StateError: something that nobody trusted vouches for could not be shown.
     """
     arguments = orjson.loads(ask.request.arguments)
     facts = orjson.loads(ask.request.facts)
     origins = facts.get("origins", []) if isinstance(facts, dict) else []
-    matters = [matter for origin in origins[:MAX_MATTERS] if (matter := _matter(origin, arguments))]
+    doubtful = [origin for origin in origins if _is_doubtful(origin)]
+    # What a person decides about comes first: an agent could put more trusted values before it than are shown.
+    others = [origin for origin in origins if not _is_doubtful(origin)][: max(0, MAX_MATTERS - len(doubtful))]
+    matters = [matter for origin in (*doubtful, *others) if (matter := _matter(origin, arguments))]
+    if len(doubtful) > MAX_MATTERS or sum(matter.is_doubtful for matter in matters) < len(doubtful):
+        raise StateError(
+            "the call has more doubtful values than can be shown, or some without a place of their own"
+        )
     return Question(
         run=identity.run,
         agent=identity.agent,
@@ -149,6 +168,10 @@ def decode(data: bytes) -> Question:
         raise StateError("a stored question cannot be read") from None
 
 
+def _is_doubtful(origin: Mapping[str, Any]) -> bool:
+    return origin.get("integrity", UNTRUSTED) == UNTRUSTED and origin.get("role") not in UNASKED_ROLES
+
+
 def _matter(origin: Mapping[str, Any], arguments: object) -> Matter | None:
     """Return an argument's matter; links within texts have no value of their own to vouch for."""
     if origin.get("role") == "link":
@@ -181,7 +204,12 @@ def _source(source: Mapping[str, str]) -> str:
 
 
 def at(value: object, pointer: str) -> object:
-    """Return what a JSON pointer (RFC 6901) names, or None."""
+    """Return what a JSON pointer (RFC 6901) names, or None.
+
+    Also None where the pointer stands for several places: `*` is any member with an odd name, not one of that name.
+    """
+    if "*" in pointer:
+        return None
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict):
