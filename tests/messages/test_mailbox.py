@@ -25,7 +25,7 @@ PLENTY = Allowance(64, 256, 100)
 
 def message(kind: str = "message", *, at: int = NOW, to_run: str = "", question: str = "") -> Message:
     envelope = Envelope(
-        mint_ulid(at), "t", kind, "clerk", "R1", "boss", to_run, question, SECRET, at, at + DAY_MS
+        mint_ulid(at), "t", "emma", kind, "clerk", "R1", "boss", to_run, question, SECRET, at, at + DAY_MS
     )
     return Message(envelope, b'"Hello."', b"{}")
 
@@ -33,7 +33,9 @@ def message(kind: str = "message", *, at: int = NOW, to_run: str = "", question:
 def question(
     millibits: int = 1_000, *, at: int = NOW, run: str = "R1", category: int = 1, to: str = "boss"
 ) -> Asked:
-    return Asked(mint_ulid(at), "t", "clerk", run, to, category, millibits, at, at + DAY_MS, False, b'["?"]')
+    return Asked(
+        mint_ulid(at), "t", "emma", "clerk", run, to, category, millibits, at, at + DAY_MS, False, b'["?"]'
+    )
 
 
 def ask(mailbox: Mailbox, asked: Asked, allowance: Allowance = PLENTY, room: Room = ROOMY) -> None:
@@ -48,7 +50,7 @@ def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
 
 
 def waiting(mailbox: Mailbox, run: str = "R2", *, at: int = NOW + 1) -> list[str]:
-    return [envelope.id for envelope, _ in mailbox.waiting("t", "boss", run, now_ms=at)]
+    return [envelope.id for envelope, _ in mailbox.waiting("t", "boss", run, user="emma", now_ms=at)]
 
 
 def test_what_is_put_is_received_as_it_was(mailbox: Mailbox) -> None:
@@ -105,6 +107,7 @@ def test_what_was_taken_and_not_received_waits_again(mailbox: Mailbox) -> None:
         ("label", BOTTOM.encode()),
         ("label", b"garbage"),
         ("from_agent", "chief"),
+        ("user", "emma"),
         ("to_agent", "boss"),
         ("to_run", "R2"),
         ("tenant", "t"),
@@ -118,14 +121,14 @@ def test_a_message_that_was_changed_on_disk_is_not_delivered(
     tmp_path: Path, mailbox: Mailbox, column: str, value: object
 ) -> None:
     sent = message()
-    if column in ("to_agent", "to_run", "tenant"):
-        other = {"to_agent": "clerk", "to_run": "R9", "tenant": "other"}[column]
+    if column in ("to_agent", "to_run", "tenant", "user"):
+        other = {"to_agent": "clerk", "to_run": "R9", "tenant": "other", "user": "jonas"}[column]
         sent = replace(sent, envelope=replace(sent.envelope, **{column: other}))
     mailbox.put(sent, ROOMY)
     with sqlite3.connect(tmp_path / FILE_NAME) as file:
         file.execute(f"UPDATE message SET {column} = ?", (value,))  # noqa: S608 - from the list above
     file.close()
-    ((envelope, _),) = mailbox.waiting("t", "boss", "R2", now_ms=NOW + 1)
+    ((envelope, _),) = mailbox.waiting("t", "boss", "R2", user="emma", now_ms=NOW + 1)
     assert column != "label" or envelope.label in (BOTTOM, TOP)
     assert mailbox.take([envelope.id], run="R2", call="C1") == ()
 

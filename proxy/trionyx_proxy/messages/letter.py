@@ -28,6 +28,7 @@ class Envelope:
     Args:
         id: ULID.
         tenant: of both sides.
+        user: on whose behalf the sender acts.
         kind: `message`, `question` or `answer`.
         from_agent: who sent it.
         from_run: its run.
@@ -41,6 +42,7 @@ class Envelope:
 
     id: str
     tenant: str
+    user: str
     kind: str
     from_agent: str
     from_run: str
@@ -54,8 +56,8 @@ class Envelope:
     def columns(self) -> tuple[str | bytes | int, ...]:
         """Give the members in the order of the file."""
         return (
-            *(self.id, self.tenant, self.kind, self.from_agent, self.from_run, self.to_agent, self.to_run),
-            *(self.question, self.label.encode(), self.sent_ms, self.expires_ms),
+            *(self.id, self.tenant, self.user, self.kind, self.from_agent, self.from_run, self.to_agent),
+            *(self.to_run, self.question, self.label.encode(), self.sent_ms, self.expires_ms),
         )
 
     @property
@@ -91,6 +93,7 @@ class Asked:
     Args:
         id: ULID.
         tenant: of both sides.
+        user: on whose behalf the asking run acts.
         asker_agent: who asked.
         asker_run: its run, the only one that gets the answer.
         answerer_agent: whose runs may answer.
@@ -104,6 +107,7 @@ class Asked:
 
     id: str
     tenant: str
+    user: str
     asker_agent: str
     asker_run: str
     answerer_agent: str
@@ -117,8 +121,8 @@ class Asked:
     def columns(self) -> tuple[str | int, ...]:
         """Give the members in the order of the file, without the questions themselves."""
         return (
-            *(self.id, self.tenant, self.asker_agent, self.asker_run, self.answerer_agent, self.category),
-            *(self.millibits, self.asked_ms, self.expires_ms, int(self.is_tainted)),
+            *(self.id, self.tenant, self.user, self.asker_agent, self.asker_run, self.answerer_agent),
+            *(self.category, self.millibits, self.asked_ms, self.expires_ms, int(self.is_tainted)),
         )
 
     def sealed(self, seal: Seal) -> bytes:

@@ -31,13 +31,19 @@ DAY_MS = 24 * HOUR_MS
 KEPT_MS = 366 * DAY_MS
 """How long a question counts; no run lives longer (`token.MAX_LIFETIME_S`)."""
 
-_ENVELOPE = "id, tenant, kind, from_agent, from_run, to_agent, to_run, question, label, sent_ms, expires_ms"
-_ASKED = "id, tenant, asker_agent, asker_run, answerer_agent, category, millibits, asked_ms, expires_ms, is_tainted"
+_ENVELOPE = (
+    "id, tenant, user, kind, from_agent, from_run, to_agent, to_run, question, label, sent_ms, expires_ms"
+)
+_ASKED = (
+    "id, tenant, user, asker_agent, asker_run, answerer_agent, category, millibits, asked_ms, expires_ms, "
+    "is_tainted"
+)
 _SCHEMA = (
     """
 CREATE TABLE message (
     id TEXT PRIMARY KEY,
     tenant TEXT NOT NULL,
+    user TEXT NOT NULL,        -- on whose behalf it was sent
     kind TEXT NOT NULL,        -- message, question, answer
     from_agent TEXT NOT NULL,
     from_run TEXT NOT NULL,
@@ -55,6 +61,7 @@ CREATE TABLE message (
 CREATE TABLE question (
     id TEXT PRIMARY KEY,
     tenant TEXT NOT NULL,
+    user TEXT NOT NULL,        -- on whose behalf it was asked
     asker_agent TEXT NOT NULL,
     asker_run TEXT NOT NULL,
     answerer_agent TEXT NOT NULL,
@@ -69,26 +76,26 @@ CREATE TABLE question (
 )
 _INSERT = (
     f"INSERT INTO message ({_ENVELOPE}, sealed, taken_run, taken_call) "  # noqa: S608 - constant
-    "SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,'','' WHERE "
-    "(SELECT count(*) FROM message WHERE tenant = ?2 AND from_agent = ?4 AND to_agent = ?6 AND to_run = ?7 "
-    "AND taken_call = '' AND expires_ms > ?10) < ?13 AND "
-    "(SELECT count(*) FROM message WHERE tenant = ?2 AND from_agent = ?4 AND to_agent = ?6 "
-    f"AND sent_ms > ?10 - {HOUR_MS}) < ?14"
+    "SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,'','' WHERE "
+    "(SELECT count(*) FROM message WHERE tenant = ?2 AND from_agent = ?5 AND to_agent = ?7 AND to_run = ?8 "
+    "AND taken_call = '' AND expires_ms > ?11) < ?14 AND "
+    "(SELECT count(*) FROM message WHERE tenant = ?2 AND from_agent = ?5 AND to_agent = ?7 "
+    f"AND sent_ms > ?11 - {HOUR_MS}) < ?15"
 )
-_BITS_OF_RUN = "SELECT coalesce(sum(millibits), 0) FROM question WHERE asker_run = ?4"
+_BITS_OF_RUN = "SELECT coalesce(sum(millibits), 0) FROM question WHERE asker_run = ?5"
 _BITS_OF_PAIR = (
-    "SELECT coalesce(sum(millibits), 0) FROM question WHERE tenant = ?2 AND asker_agent = ?3 "  # noqa: S608 - constant
-    f"AND answerer_agent = ?5 AND asked_ms > ?8 - {DAY_MS}"
+    "SELECT coalesce(sum(millibits), 0) FROM question WHERE tenant = ?2 AND asker_agent = ?4 "  # noqa: S608 - constant
+    f"AND answerer_agent = ?6 AND asked_ms > ?9 - {DAY_MS}"
 )
-_FITS = f"({_BITS_OF_RUN}) + ?7 <= ?11 AND ({_BITS_OF_PAIR}) + ?7 <= ?12"
+_FITS = f"({_BITS_OF_RUN}) + ?8 <= ?12 AND ({_BITS_OF_PAIR}) + ?8 <= ?13"
 _ASK = (
     f"INSERT INTO question ({_ASKED}, sealed, is_answered) "  # noqa: S608 - constant
-    f"SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?15,0 WHERE (?13 OR {_FITS}) AND "
-    "(SELECT count(*) FROM question WHERE tenant = ?2 AND asker_agent = ?3 AND answerer_agent = ?5 "
-    f"AND category = ?6 AND asked_ms > ?8 - {HOUR_MS}) < ?14"
+    f"SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?16,0 WHERE (?14 OR {_FITS}) AND "
+    "(SELECT count(*) FROM question WHERE tenant = ?2 AND asker_agent = ?4 AND answerer_agent = ?6 "
+    f"AND category = ?7 AND asked_ms > ?9 - {HOUR_MS}) < ?15"
 )
 # Every parameter occurs, so that both statements take the same ones.
-_IS_BEYOND = f"SELECT NOT ({_FITS}) AND ?1 <> '' AND ?6 + ?9 + ?10 >= 0"
+_IS_BEYOND = f"SELECT NOT ({_FITS}) AND ?1 || ?3 <> '' AND ?7 + ?10 + ?11 >= 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +216,23 @@ class Mailbox:
         )
         return read_asked(found[0], self._seal) if found else None
 
-    def waiting(self, tenant: str, agent: str, run: str, *, now_ms: int) -> tuple[tuple[Envelope, int], ...]:
-        """Return what waits for a run and how many bytes each has, oldest first; takes nothing."""
+    def waiting(
+        self, tenant: str, agent: str, run: str, *, user: str | None, now_ms: int
+    ) -> tuple[tuple[Envelope, int], ...]:
+        """Return what waits for a run and how many bytes each has, oldest first; takes nothing.
+
+        Args:
+            tenant: of the run.
+            agent: of the run.
+            run: gets what is for it alone, and what is for any run of its agent.
+            user: on whose behalf the latter must have been sent; None for any.
+            now_ms: Unix milliseconds.
+        """
         found = self._database.read(
             f"SELECT {_ENVELOPE}, length(sealed) FROM message WHERE tenant = ? AND to_agent = ? "  # noqa: S608
-            "AND to_run IN ('', ?) AND taken_call = '' AND expires_ms > ? ORDER BY id",
-            (tenant, agent, run, now_ms),
+            "AND (to_run = ? OR (to_run = '' AND user = coalesce(?, user))) AND taken_call = '' "
+            "AND expires_ms > ? ORDER BY id",
+            (tenant, agent, run, user, now_ms),
         )
         return tuple((read_envelope(row[:-1]), row[-1]) for row in found)
 

@@ -1,6 +1,6 @@
 """Which agents may talk, read from the policy's data; what cannot be read permits nothing.
 
-data.trionyx.peers.<agent>: {"send_to": [AGENT…], "receive_from": [AGENT…], "clearance": LABEL,
+data.trionyx.peers.<agent>: {"send_to": [AGENT…], "receive_from": [AGENT…], "clearance": LABEL, "any_user": BOOL,
                              "asks": {AGENT: {"cat1": PER_HOUR, "cat2": PER_HOUR, "cat3": PER_HOUR}}}
 data.trionyx.messages:      {"bits_per_question", "bits_per_run", "bits_per_pair", "expires_s", "max_waiting",
                              "per_hour", "max_depth"}
@@ -61,12 +61,14 @@ class Peer:
         send_to: agents that it may send to.
         receive_from: agents that it may receive from.
         clearance: the most restrictive label of a message that it may receive.
+        any_user: its runs receive from runs that act for other users, too.
         asks: questions per hour, by the agent asked and the category.
     """
 
     send_to: frozenset[str] = frozenset()
     receive_from: frozenset[str] = frozenset()
     clearance: Label = BOTTOM
+    any_user: bool = False
     asks: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
@@ -101,6 +103,10 @@ class Peers:
         """Return the most restrictive label that an agent may receive; BOTTOM for an unknown one."""
         return self._agents[agent].clearance if self.has(agent) else BOTTOM
 
+    def any_user(self, agent: str) -> bool:
+        """Tell whether an agent's runs receive from runs that act for other users, too."""
+        return self.has(agent) and self._agents[agent].any_user
+
     def rate(self, asker: str, answerer: str, category: int) -> int:
         """Return how many questions of a category an agent may ask another in an hour."""
         return self._agents[asker].asks.get((answerer, category), 0) if self.has(asker) else 0
@@ -119,6 +125,7 @@ def _peer(value: JSON) -> Peer:
         _names(given.get("send_to")),
         _names(given.get("receive_from")),
         read_clearance(given.get("clearance")),
+        given.get("any_user") is True,
         asks,
     )
 

@@ -13,7 +13,7 @@ from trionyx_proxy.config import Config, Unregistered
 from trionyx_proxy.core.account import Identity, Prompt
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.errors import TokenError
-from trionyx_proxy.state import RunStore
+from trionyx_proxy.state import RunStatus, RunStore
 from trionyx_proxy.token import Lineage, mint_ulid, run_key, verify
 
 TOKEN_VARIABLE = "TRIONYX_RUN_TOKEN"  # noqa: S105 - the name of a variable, not a token
@@ -39,7 +39,8 @@ def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
         token: the run token, or None.
 
     Raises:
-        TokenError: the token is not valid, or there is none and the configuration demands one.
+        TokenError: the token is not valid, or there is none and the configuration demands one; or the run is a child
+            of one that was ended.
     """
     if not token:
         if config.runs.unregistered is Unregistered.REFUSE:
@@ -52,6 +53,9 @@ def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
         raise TokenError("there is a run token, but the configuration has no runs.launcher_public_key")
     public = load_public_pem(config.runs.launcher_public_key.read_bytes())
     claims = verify(token, public)
+    parent = None if claims.parent is None else store.load(claims.parent.run)
+    if parent is not None and parent.status is not RunStatus.OPEN:
+        raise TokenError("the parent run was ended")
     identity = Identity(
         run=claims.run,
         agent=claims.agent,

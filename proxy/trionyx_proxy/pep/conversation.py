@@ -88,7 +88,7 @@ class Conversation:
         self._peers = peers
         self._label = label
         self._index = index
-        self._reception = Reception(identity, mailbox, label=label, handles=handles)
+        self._reception = Reception(identity, mailbox, label=label, index=index, handles=handles)
 
     def peer_of(self, tool: str, arguments: JSON) -> dict[str, JSON]:
         """Return the fact `peer`: whom a call is for, and whether it asks for more bits than are left.
@@ -204,6 +204,7 @@ class Conversation:
         return Asked(
             id=mint_ulid(),
             tenant=self._identity.tenant,
+            user=self._identity.user,
             asker_agent=self._identity.agent,
             asker_run=self._identity.run,
             answerer_agent=agent,
@@ -249,7 +250,7 @@ class Conversation:
         me = self._identity
         if asked is None or (asked.tenant, asked.answerer_agent) != (me.tenant, me.agent):
             return None
-        return asked
+        return asked if asked.user == me.user or self._peers().any_user(me.agent) else None
 
     def _envelope(
         self, kind: str, agent: str, run: str, label: Label, peers: Peers, *, question: str = ""
@@ -258,6 +259,7 @@ class Conversation:
         return Envelope(
             id=mint_ulid(),
             tenant=me.tenant,
+            user=me.user,
             kind=kind,
             from_agent=me.agent,
             from_run=me.run,

@@ -50,7 +50,7 @@ _COMMON: Final = frozenset(
     }
 )
 # An extract is an answer to a question that the agent put: it chooses nothing that a call acts on.
-_EXTRACTED: Final = (Role.AMOUNT, Role.CONTENT, Role.TITLE, Role.WHEN)
+EXTRACTED: Final = (Role.AMOUNT, Role.CONTENT, Role.TITLE, Role.WHEN)
 
 
 class ResourceTaint(Protocol):
@@ -237,7 +237,7 @@ class Ledger:
     def extracted(self, hidden: Hidden, kind: ArgumentType, value: str | int) -> None:
         """Let a value that was taken out of a hidden text pass for what a call says, not for what it acts on."""
         call, tool = self._births.get(hidden.handle, ("", ""))
-        for role in _EXTRACTED:
+        for role in EXTRACTED:
             self.index.endorse(kind, value, role, Source("handle", call, tool, hidden.pointer))
 
     def keep(self, request: Request, hidden: Iterable[Hidden]) -> None:

@@ -24,8 +24,9 @@ from trionyx_proxy.messages.letter import Envelope, Message
 from trionyx_proxy.messages.mailbox import Mailbox
 from trionyx_proxy.messages.peers import Peers
 from trionyx_proxy.messages.structure import leaves
+from trionyx_proxy.pep.ledger import EXTRACTED
 from trionyx_proxy.pep.replies import Told, recorded, secrecy, structured, untrusting
-from trionyx_proxy.provenance import Handles, Hidden, Leaf, Reading
+from trionyx_proxy.provenance import Handles, Hidden, Index, Leaf, Reading, Source
 
 MAX_RECEIVED: Final = 8
 """Messages that one call receives, so that its record fits its line."""
@@ -51,15 +52,23 @@ class Reception:
         identity: of the run.
         mailbox: shared with all runs.
         label: gives the run's label as it is now.
+        index: knows what the run wrote.
         handles: mints handles.
     """
 
     def __init__(
-        self, identity: Identity, mailbox: Mailbox, *, label: Callable[[], Label], handles: Handles
+        self,
+        identity: Identity,
+        mailbox: Mailbox,
+        *,
+        label: Callable[[], Label],
+        index: Index,
+        handles: Handles,
     ) -> None:
         self._identity = identity
         self._mailbox = mailbox
         self._label = label
+        self._index = index
         self._handles = handles
 
     async def receive(self, request: Request, peers: Peers, *, hides_text: bool) -> Told:
@@ -77,21 +86,24 @@ class Reception:
         parts: list[_Part] = []
         label = BOTTOM
         for message in taken:
-            part = self._read(message, f"/messages/{len(parts)}", hides_text)
+            part = self._read(request, message, f"/messages/{len(parts)}", hides_text)
             parts.append(part)
             label = label.join(part.label)
         shown: list[JSON] = [part.shown for part in parts]
         reading = Reading(
             structured({"messages": shown}),
             label,
-            tuple(leaf for part in parts for leaf in part.leaves),
+            # What this run wrote comes back no better by way of another run.
+            self._index.relabel([leaf for part in parts for leaf in part.leaves]),
             tuple(hidden for part in parts for hidden in part.hidden),
         )
         return Told(reading, tuple(recorded(message.envelope, "received") for message in taken))
 
     def _take(self, request: Request, peers: Peers) -> tuple[Message, ...]:
         me = self._identity
-        waiting = self._mailbox.waiting(me.tenant, me.agent, me.run, now_ms=time.time_ns() // 1_000_000)
+        user = None if peers.any_user(me.agent) else me.user
+        now_ms = time.time_ns() // 1_000_000
+        waiting = self._mailbox.waiting(me.tenant, me.agent, me.run, user=user, now_ms=now_ms)
         chosen: list[str] = []
         total = 0
         for envelope, size in waiting:
@@ -131,14 +143,14 @@ class Reception:
             return False
         return envelope.label.flows_to(clearance)
 
-    def _read(self, message: Message, place: str, hides_text: bool) -> _Part:
+    def _read(self, request: Request, message: Message, place: str, hides_text: bool) -> _Part:
         envelope, label = message.envelope, message.envelope.label
         content: JSON = orjson.loads(message.content)
         head: dict[str, JSON] = {"from": envelope.from_agent, "id": envelope.id, "kind": envelope.kind}
         if envelope.question:
             head["question_id"] = envelope.question
         if envelope.kind == "answer":
-            part = self._typed(envelope, content, head, place)
+            part = self._typed(request, envelope, content, head, place)
             if part is not None:
                 return part
         if hides_text and label.integrity is Integrity.PUBLIC:
@@ -149,23 +161,29 @@ class Reception:
         vouched = _leaves(message, content, place)
         return _Part(head | {envelope.kind: content}, label, tuple(vouched))
 
-    def _typed(self, envelope: Envelope, content: JSON, head: Mapping[str, JSON], place: str) -> _Part | None:
-        """Read typed answers: integers count as the organisation's word, if the run that asked was untainted all along.
+    def _typed(
+        self,
+        request: Request,
+        envelope: Envelope,
+        content: JSON,
+        head: Mapping[str, JSON],
+        place: str,
+    ) -> _Part | None:
+        """Read typed answers. None for answers in words.
 
-        A choice is not: each option stays as trusted as it was before it was offered. None for answers in words.
+        An integer counts as the organisation's word in what a call says, not for what it acts on, and only if the run
+        that asked was untainted all along. A choice has the origin of the option, or none.
         """
         asked = self._mailbox.asked(envelope.question)
         if asked is None or asked.category != 1:
             return None
         is_tainted = asked.is_tainted or self._label().integrity is Integrity.PUBLIC
-        shown = secrecy(envelope.label)
-        own = shown.join(Label(Integrity.PUBLIC if is_tainted else Integrity.ORG))
-        numbers = tuple(
-            Leaf(f"{place}/answer{pointer(path)}", value, ArgumentType.INTEGER, own)
-            for path, value in leaves(content)
-            if isinstance(value, int) and not isinstance(value, bool)
-        )
-        return _Part({**head, "answer": content}, shown, numbers)
+        for path, value in leaves(content):
+            if not is_tainted and isinstance(value, int) and not isinstance(value, bool):
+                source = Source("result", request.call, request.tool.id, f"{place}/answer{pointer(path)}")
+                for role in EXTRACTED:
+                    self._index.endorse(ArgumentType.INTEGER, value, role, source)
+        return _Part({**head, "answer": content}, secrecy(envelope.label))
 
 
 def _leaves(message: Message, content: JSON, place: str) -> Iterator[Leaf]:

@@ -44,6 +44,9 @@ APPROVAL_POINTS = (
 )
 """Points of a call's life that only a call has which a person approved."""
 
+MESSAGE_POINTS = ("before-put", "after-put", "before-take", "after-take")
+"""Points of the life of a call that sends or receives messages."""
+
 
 class Fuse:
     """Kills this process at the n-th time that it is lit."""
@@ -176,6 +179,11 @@ def arm(point: str, nth: int) -> None:
             around(Run, "receive", after(lambda _, event: isinstance(event, ApprovalGiven)))
         case "before-approved-forward":
             around(upstream_module.Upstream, "call", before(lambda *_, **__: True))
+        case "before-put" | "after-put" | "before-take" | "after-take":
+            from trionyx_proxy.messages.mailbox import Mailbox
+
+            when, name = point.split("-")
+            around(Mailbox, name, (before if when == "before" else after)(lambda *_, **__: True))
         case "never":
             pass
         case _:
