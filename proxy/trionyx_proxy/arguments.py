@@ -305,16 +305,21 @@ class _Walk:
 
 def _is_plain(value: object) -> bool:
     """Whether the fast encoder is exact: no floats, ASCII member names, integers in range, plain types."""
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
-    if isinstance(value, dict) and kind is dict:
-        return all(type(name) is str and name.isascii() for name in value) and all(
-            map(_is_plain, value.values())
-        )
-    if isinstance(value, list) and kind is list:
-        return all(map(_is_plain, value))
-    return isinstance(value, int) and kind is int and -MAX_INTEGER <= value <= MAX_INTEGER
+    waiting = [value]
+    for one in waiting:  # it grows meanwhile
+        kind = type(one)
+        if kind is str or kind is bool or one is None:
+            continue
+        if isinstance(one, dict) and kind is dict:
+            for name in one:
+                if type(name) is not str or not name.isascii():
+                    return False
+            waiting += one.values()
+        elif isinstance(one, list) and kind is list:
+            waiting += one
+        elif not (isinstance(one, int) and kind is int and -MAX_INTEGER <= one <= MAX_INTEGER):
+            return False
+    return True
 
 
 def _error(code: str, path: Iterable[str | int] = ()) -> ArgumentError:

@@ -52,9 +52,9 @@ class ValueSet:
         """Tell whether a value is in the set; a list of addresses or a display name is not an address."""
         if not isinstance(text, str):
             return False
-        if listed_value(text) in self.values:
+        if self.values and listed_value(text) in self.values:
             return True
-        domain = mail_domain(text)
+        domain = mail_domain(text) if self.domains else None
         return domain is not None and any(suffix in self.domains for suffix in suffixes(domain))
 
 

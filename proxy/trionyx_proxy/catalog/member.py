@@ -55,7 +55,7 @@ def mail_domain(text: str) -> str | None:
 
     The address may stand in angle brackets behind a plain name, as in the `From` of a message.
     """
-    shown = _SHOWN.fullmatch(text) if len(text) <= MAX_VALUE_CHARS else None
+    shown = _SHOWN.fullmatch(text) if "<" in text and len(text) <= MAX_VALUE_CHARS else None
     address = text if shown is None else shown[1]
     match = (
         _MAIL.fullmatch(address.lower()) if address.isascii() and len(address) <= MAX_VALUE_CHARS else None

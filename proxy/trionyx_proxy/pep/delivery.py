@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trionyx_audit.canonical import canonicalize
-from trionyx_audit.errors import EncodingError
+from trionyx_proxy.arguments import canonical
 from trionyx_proxy.core.request import Failure, FailureKind, Refusal, Result, ResultStatus
+from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.pep.remedies import remedies
 
 BLOCK_MEMBERS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -75,8 +76,8 @@ def sealed_result(result: Mapping[str, Any], *, call: str, max_bytes: int) -> Re
         max_bytes: limit on the canonical result.
     """
     try:
-        body = canonicalize({"_meta": {"trionyx/call": call}, **result})
-    except EncodingError:
+        body = canonical({"_meta": {"trionyx/call": call}, **result})
+    except ArgumentError:
         return Failure(FailureKind.GARBAGE, "the tool's answer is not a tool result", sent=True)
     if len(body) > max_bytes:
         return Failure(
