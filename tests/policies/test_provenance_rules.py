@@ -49,8 +49,8 @@ def act(effect: str, *origins: Mapping[str, Any], **words: Any) -> tuple[str, di
     return f"desk.{effect}", {"effect": effect, "origins": list(origins)} | words
 
 
-def origin(role: str, integrity: str = "user", *, handle: bool = False) -> dict[str, Any]:
-    return {"arg": "/a", "role": role, "integrity": integrity, "handle": handle}
+def origin(role: str, integrity: str = "user", *, handle: bool = False, type: str = "name") -> dict[str, Any]:
+    return {"arg": "/a", "role": role, "type": type, "integrity": integrity, "handle": handle}
 
 
 def link(integrity: str) -> dict[str, Any]:
@@ -75,6 +75,11 @@ CASES: list[tuple[str, tuple[str, dict[str, Any]], Outcome, set[str]]] = [
     ("the user's password", act("authz", origin("secret")), ALLOW, FINE),
     ("a listed date of a booking", act("book", origin("when", "system")), ASK, {"PROV-005"}),
     ("the user's date of a booking", act("book", origin("when")), ALLOW, FINE),
+    ("an invented date of a booking", act("book", origin("when", "public") | {"day": "org"}), ASK, {"PROV-005"}),
+    ("an hour of the user's day", act("book", origin("when", "public") | {"day": "user"}), ALLOW, FINE),
+    ("an invented title of a mail", act("egress", origin("title", "public")), ALLOW, FINE),
+    ("the same of a tainted run",
+     act("egress", origin("title", "public"), origin("target") | {"arg": "/to"}, **TAINTED), ASK, {"PROV-007"}),
     ("an invented title of a booking", act("book", origin("title", "public")), ASK, {"PROV-007"}),
     ("a computed amount", act("money", origin("amount", "public")), ALLOW, FINE),
     ("an invented link", act("egress", BODY, link("public"), **LINK), DENY, {"PROV-008"}),
@@ -85,6 +90,10 @@ CASES: list[tuple[str, tuple[str, dict[str, Any]], Outcome, set[str]]] = [
     ("hidden text as a target", act("egress", origin("target", "public", handle=True)), DENY, {"PROV-010"}),
     ("hidden text as text", act("egress", origin("content", "public", handle=True)), ALLOW, FINE),
     ("a tainted run's choice", act("book", origin("target", "org"), **TAINTED), ASK, {"PROV-011"}),
+    ("whom a tainted run invites", act("book", origin("target", "org", type="email"), **TAINTED), ALLOW, FINE),
+    ("a tainted run's act on nothing", act("authz", origin("content", "public"), **TAINTED), ASK, {"PROV-014"}),
+    ("the same of a clean run", act("authz", origin("content", "public")), ALLOW, FINE),
+    ("a tainted run's note", act("local", origin("content", "public"), **TAINTED), ALLOW, FINE),
     ("a clean run's choice", act("book", origin("target", "org")), ALLOW, FINE),
     ("what a tainted run was told to book", act("book", origin("target"), **TAINTED), ALLOW, FINE),
     ("an act nobody spoke of", act("destroy", origin("target"), **TAINTED), ASK, {"PROV-012"}),
@@ -137,7 +146,7 @@ async def test_every_rule_of_provenance_can_be_switched(
     meant = {"deny": DENY, "ask": ASK, "off": ALLOW}[position]
 
     def switch(members: Any) -> None:
-        members["rules"] |= {f"PROV-{number:03}": position for number in range(1, 14)}
+        members["rules"] |= {f"PROV-{number:03}": position for number in range(1, 15)}
         needs = members["provenance"]["requirements"]["money"]
         needs |= {"amount": "org", "content": "org"}
 
@@ -150,7 +159,7 @@ async def test_every_rule_of_provenance_can_be_switched(
     assert {name: got.outcome for name, got in found.items()} == dict.fromkeys(calls, meant)
     if meant is not ALLOW:
         met = {rule.id for got in found.values() for rule in got.rules}
-        assert met == {f"PROV-{number:03}" for number in range(1, 14)}
+        assert met == {f"PROV-{number:03}" for number in range(1, 15)}
 
 
 async def test_an_unknown_position_denies(
@@ -317,7 +326,7 @@ async def test_a_trusted_origin_serves_where_only_the_prompt_did(
         "contact system": FINE,
         "link system": FINE,
         "page system": FINE,
-        "contact public": {"FLOW-002"},
+        "contact public": {"FLOW-002", "PROV-002", "PROV-014"},
         "link public": {"EGR-007", "PROV-008"},
         "page public": {"FLOW-006"},
     }

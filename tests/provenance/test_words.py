@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.config import load
 from trionyx_proxy.pep.claimant import claim
+from trionyx_proxy.provenance import normal
 from trionyx_proxy.provenance.words import (
     EMPTY,
     MAX_TOKENS,
@@ -77,6 +79,22 @@ PHRASES = [
 @pytest.mark.parametrize(("phrase", "expected"), PHRASES)
 def test_a_name_is_found_as_whole_words_in_a_row(phrase: str, expected: bool) -> None:
     assert PromptReader(prompt_words(PROMPT, KEY), KEY).has_phrase(phrase) is expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "address", "expected"),
+    [
+        ("our website www.our-company.example.They like it", "https://www.our-company.example", True),
+        ("our website www.our-company.example.They like it", "https://www.our-company.example/x", False),
+        ("our website www.our-company.example.they.evil.example", "https://www.our-company.example", False),
+        ("our website www.our-company.example.Evil.example", "https://www.our-company.example", False),
+        ("our website www.our-company.co.Uk", "https://www.our-company.co", False),
+    ],
+)
+def test_a_missing_space_after_an_address_is_read_as_one(prompt: str, address: str, expected: bool) -> None:
+    url = normal(ArgumentType.URL, address)
+    assert url is not None
+    assert PromptReader(prompt_words(prompt, KEY), KEY).names("url", url) is expected
 
 
 def test_effects_are_implied_by_words() -> None:

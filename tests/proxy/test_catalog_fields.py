@@ -11,7 +11,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trionyx_proxy.arguments import JSON
-from trionyx_proxy.catalog import EVERYTHING, ArgumentType, Catalog, Field, Resource, ToolEntry, ValueSet
+from trionyx_proxy.catalog import (
+    EVERYTHING,
+    ArgumentType,
+    Catalog,
+    Field,
+    Names,
+    Resource,
+    ToolEntry,
+    ValueSet,
+)
 from trionyx_proxy.core.label import BOTTOM, TOP, Integrity, Label, Level, parse_label
 from trionyx_proxy.facts.network import parse_address
 
@@ -118,6 +127,35 @@ def test_a_name_goes_before_any_name() -> None:
         ]
     }
     assert list(integrities.values()) == ["SYSTEM", "ORG", "PUBLIC", "PUBLIC", "ORG"]
+
+
+def test_names_of_members_are_read_as_written() -> None:
+    names = {"type": "email", "label": label("system")}
+    tool = {**TOOL, "fields": {"/shared/*": {"type": "enum", "label": label("org"), "names": names}}}
+    found = read(tool).field(("shared", None))
+    assert found is not None and found.names == Names(ArgumentType.EMAIL, parse_label(label("system")))
+
+
+@pytest.mark.guarantee("G03")
+@pytest.mark.parametrize(
+    "names",
+    [None, [], {}, {"type": "email"}, {"type": "poem", "label": label("system")},
+     {"type": ["id"], "label": label("org")}, {"type": "email", "label": label("system", "secret")},
+     {"type": "email", "label": "none", "more": 1}],
+)  # fmt: skip
+def test_odd_names_close_the_field(names: Any) -> None:
+    tool = {**TOOL, "fields": {"/shared/*": {"type": "enum", "label": label("org"), "names": names}}}
+    found = read(tool).field(("shared", None))
+    assert found is not None and found.names is None
+    assert (found.type, found.label) == (ArgumentType.TEXT, parse_label(label("public")))
+
+
+@pytest.mark.guarantee("G03")
+def test_only_a_place_for_any_member_has_names() -> None:
+    names = {"type": "email", "label": label("system")}
+    tool = {**TOOL, "fields": {"/shared": {"type": "enum", "label": label("org"), "names": names}}}
+    found = read(tool).field(("shared",))
+    assert found is not None and found.names is None and found.type is ArgumentType.TEXT
 
 
 @pytest.mark.guarantee("G06")

@@ -6,7 +6,17 @@ oddly described field is untrusted text, an odd set has no members, and an odd r
 """
 
 from trionyx_proxy.catalog.clearance import place, read_clearance
-from trionyx_proxy.catalog.entry import EVERYTHING, Argument, Case, Field, Resource, ToolEntry, ValueSet, Zone
+from trionyx_proxy.catalog.entry import (
+    EVERYTHING,
+    Argument,
+    Case,
+    Field,
+    Names,
+    Resource,
+    ToolEntry,
+    ValueSet,
+    Zone,
+)
 from trionyx_proxy.catalog.tables import Catalog
 from trionyx_proxy.catalog.vocabulary import ADDRESSING, EFFECTS, ArgumentType, Role, Shape
 
@@ -19,6 +29,7 @@ __all__ = [
     "Case",
     "Catalog",
     "Field",
+    "Names",
     "Resource",
     "Role",
     "Shape",

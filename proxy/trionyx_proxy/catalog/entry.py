@@ -74,6 +74,19 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What the names of an object's members are: hotels, addresses, files.
+
+    Args:
+        type: their grammar.
+        label: of a name that fits it.
+    """
+
+    type: ArgumentType
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """What a tool's result holds in one place.
 
@@ -81,11 +94,14 @@ class Field:
         type: the grammar that a short value has; TEXT for anything else.
         label: of a value there that no case applies to. INVARIANT: every case's label flows to it.
         cases: the first whose sibling is in its set gives the label.
+        names: of a place that stands for every member of an object: what the members' names are; None for names
+            that anybody may have chosen.
     """
 
     type: ArgumentType
     label: Label
     cases: tuple[Case, ...] = ()
+    names: Names | None = None
 
 
 @dataclass(frozen=True, slots=True)

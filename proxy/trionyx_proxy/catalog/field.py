@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trionyx_proxy.arguments import JSON
-from trionyx_proxy.catalog.entry import Case, Field, ValueSet
+from trionyx_proxy.catalog.entry import Case, Field, Names, ValueSet
 from trionyx_proxy.catalog.vocabulary import ArgumentType, Shape
 from trionyx_proxy.core.label import TOP, Integrity, Label, parse_label
 
@@ -93,12 +93,28 @@ class _Reading:
     def _plain(self, shape: Shape) -> Field | None:
         """Read type and label; None where they cannot be read, or the label is above the result's."""
         described = self._described[shape]
-        if not isinstance(described, dict) or not described.keys() <= {"type", "label", "when"}:
+        if not isinstance(described, dict) or not described.keys() <= {"type", "label", "when", "names"}:
             return None
+        worth = self._worth(described)
+        names = self._names(shape, described["names"]) if "names" in described else None
+        if worth is None or ("names" in described and names is None):
+            return None
+        return Field(*worth, names=names)
+
+    def _worth(self, described: Mapping[str, JSON]) -> tuple[ArgumentType, Label] | None:
         kind, label = described.get("type"), self._vocabulary.label(described.get("label"))
         if not isinstance(kind, str) or kind not in TYPES or not label.flows_to(self._result):
             return None
-        return Field(TYPES[kind], label)
+        return TYPES[kind], label
+
+    def _names(self, shape: Shape, described: JSON) -> Names | None:
+        """Read what the names of members are; None where that cannot be read or the place has no such members."""
+        if not shape or shape[-1] is not None:
+            return None
+        if not isinstance(described, dict) or described.keys() != {"type", "label"}:
+            return None
+        worth = self._worth(described)
+        return None if worth is None else Names(*worth)
 
     def _when(self, shape: Shape) -> list[JSON] | None:
         described = self._described[shape]

@@ -17,6 +17,7 @@ from trionyx_proxy.core.request import Failure, Request, Result
 from trionyx_proxy.facts import embedded_urls
 from trionyx_proxy.facts.call import Path, leaves
 from trionyx_proxy.pep.delivery import sealed_result
+from trionyx_proxy.pep.origin_fact import day_integrity, origin_fact
 from trionyx_proxy.pep.placing import Resolved, resolve
 from trionyx_proxy.pep.resources import Named
 from trionyx_proxy.provenance import (
@@ -104,14 +105,17 @@ class Ledger:
                 call, tool = self._births.get(hidden.handle, ("", ""))
                 source = Source("handle", call, tool, hidden.pointer)
                 found.append(
-                    _fact(at, argument.role, argument.type, Origin(hidden.label, (source,)), handle=True)
+                    origin_fact(
+                        at, argument.role, argument.type, Origin(hidden.label, (source,)), handle=True
+                    )
                 )
             elif at in remembered:
                 found.append(remembered[at])
             elif argument.role is not Role.PLAIN:
                 scope = id_scope(entry.catalog, _thing(path, entry)) if _is_id(argument) else None
                 origin = self.index.origin(value, argument.type, argument.role, scope)
-                found.append(_fact(at, argument.role, argument.type, origin))
+                day = day_integrity(self.index, value, argument.type, argument.role)
+                found.append(origin_fact(at, argument.role, argument.type, origin, day=day))
             if argument.type is ArgumentType.TEXT and isinstance(value, str):
                 found += self._links(at, value)
         return found
@@ -120,9 +124,9 @@ class Ledger:
         urls = embedded_urls(text)
         for url in urls[:MAX_LINKS]:
             origin = self.index.origin(url, ArgumentType.URL, Role.CONTENT)
-            yield _fact(at, "link", ArgumentType.URL, origin)
+            yield origin_fact(at, "link", ArgumentType.URL, origin)
         if len(urls) > MAX_LINKS:
-            yield _fact(at, "link", ArgumentType.URL, NOWHERE)
+            yield origin_fact(at, "link", ArgumentType.URL, NOWHERE)
 
     def sent(self, request: Request, entry: ToolEntry, *, tainted: bool) -> None:
         """Note what leaves with a call, before it does: what it stores may come back looking trustworthy.
@@ -298,18 +302,3 @@ def _named(value: str | int, argument: Argument | None) -> Named:
     if argument is None:
         return Named(str(value), is_path=False)
     return Named(normal(argument.type, value) or str(value), argument.type is ArgumentType.PATH)
-
-
-def _fact(at: str, role: Role | str, kind: ArgumentType, origin: Origin, *, handle: bool = False) -> JSON:
-    sources: list[JSON] = [
-        {"call": source.call, "kind": source.kind, "pointer": source.pointer, "tool": source.tool}
-        for source in origin.sources
-    ]
-    return {
-        "arg": at,
-        "handle": handle,
-        "integrity": origin.label.integrity.name.lower(),
-        "role": str(role),
-        "sources": sources,
-        "type": kind.value,
-    }

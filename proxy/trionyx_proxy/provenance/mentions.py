@@ -48,6 +48,8 @@ _BARE_LINK = re.compile(
     r"(?::[0-9]{1,5})?(?:[/?][^\s<>\"`\u2018-\u201f\u00ab\u00bb]*)?",
     re.IGNORECASE,
 )
+# `our website www.a.example.They say`: a person forgot the space after the full stop.
+_ENDED_SENTENCE = re.compile(r"(www\.(?:[a-z0-9-]+\.)+[a-z]{2,})\.[A-Z][a-z]{2,}(?![\w.-]*\.[a-z])")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{1,4}){1,8}")
 _PHONE = re.compile(r"(?<![\w.,$\u20ac\u00a3])(?:\+|00)?\(?[0-9][0-9 ()./-]{4,20}[0-9](?![\w,])")
 _CURRENCY = "$\u20ac\u00a3\u00a5"
@@ -76,6 +78,8 @@ def named_values(text: str) -> set[Mention]:
     found: set[Mention] = set()
     for kind in (ArgumentType.EMAIL, ArgumentType.URL, ArgumentType.IBAN, ArgumentType.PATH):
         found.update(_typed(kind, shown))
+    for match in _ENDED_SENTENCE.finditer(shown):
+        found.update(_link(match[1]))
     taken = _taken(lowered)
     found.update(_dates(lowered))
     found.update(("time", time) for time in times.implied_times(lowered))

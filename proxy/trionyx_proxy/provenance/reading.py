@@ -6,8 +6,7 @@ public text. Nothing here decides whether text is hidden; that is the policy's o
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +16,15 @@ from trionyx_proxy.catalog.field import ITSELF
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance.document import ResultDocument, read_document
 from trionyx_proxy.provenance.handles import Hidden
+from trionyx_proxy.provenance.members import MAX_KEYS, MemberNames, Place
 from trionyx_proxy.provenance.origin import Leaf, public
 from trionyx_proxy.provenance.plan import Plan, plan_of
 from trionyx_proxy.provenance.values import Scalar, conforms, normal
 
-__all__ = ["MAX_LEAVES", "Hidden", "Reading", "read_result"]
+__all__ = ["MAX_KEYS", "MAX_LEAVES", "Hidden", "Reading", "read_result"]
 
 MAX_LEAVES = 20_000
 """A document with more is one public text."""
-
-MAX_KEYS = 32
-"""Member names that the catalog does not know and that are shown all the same; with more, none of them is."""
-
-Place = tuple[int, str | int]
-"""The container that a value or member name lies in, by identity, and where in it."""
 
 _BESIDE = -1
 _TEXT = ArgumentType.TEXT
@@ -44,7 +38,7 @@ class Reading:
         result: the `CallToolResult` to deliver.
         label: of what the agent is shown. What is hidden counts for secrecy, not for trust; a short value of its
             grammar never costs trust.
-        leaves: every value of the document, labelled; for `Index.add`.
+        leaves: every value of the document, labelled, and then the names of members that are values; for `Index.add`.
         hidden: what handles stand for.
     """
 
@@ -87,10 +81,10 @@ def read_result(
         walk.leaf(text, None, f"/content/{position}", (_BESIDE, position), None)
     leaves = _relabelled(walk, relabel)
     delivery = _Delivery(hide, mint)
-    delivery.take(leaves, walk.places, delivery.tokens)
-    for kind, names in walk.untrusted_names():
-        labelled = [Leaf(at, name, kind, public(entry.result)) for name, _, at in names]
-        delivery.take(labelled, [place for _, place, _ in names], delivery.names)
+    delivery.take(leaves[: len(walk.places)], walk.places, delivery.tokens)
+    delivery.take(leaves[len(walk.places) :], walk.names.places, delivery.names)
+    for names, places in walk.names.untrusted(is_all_public=walk.is_all_public):
+        delivery.take(names, places, delivery.names)
     blocks = [
         delivery.block(block, f"/content/{position}", walk.result_label)
         for position, block in enumerate(document.blocks)
@@ -109,9 +103,7 @@ class _Walk:
         self.leaves: list[Leaf] = []
         self.places: list[Place] = []
         self.vouching: list[tuple[int, Place]] = []
-        self._names: list[tuple[str, Place, str]] = []
-        self._keys: list[tuple[str, Place, str]] = []
-        self._odd: list[tuple[str, Place, str]] = []
+        self.names = MemberNames(is_public, public(entry.result))
         self.is_all_public = self.result_label.integrity is Integrity.PUBLIC
 
     def document(self, value: JSON, plan: Plan | None, *, is_structured: bool) -> None:
@@ -137,12 +129,11 @@ class _Walk:
                 step = name
                 if below is None:
                     step, below = "*", rest
-                    if rest is not None:
-                        self._names.append((name, (here, name), f"{pointer}/*"))
+                    if rest is None:
+                        self.names.unknown(name, (here, name), f"{pointer}/*")
                     else:
-                        (self._keys if _is_key(name) else self._odd).append(
-                            (name, (here, name), f"{pointer}/*")
-                        )
+                        described = None if rest.field is None else rest.field.names
+                        self.names.described(name, (here, name), f"{pointer}/*", described)
                 # Saves a call for each leaf.
                 visit = self.leaf if isinstance(member, str) else self.visit
                 visit(member, below, f"{pointer}/{step}", (here, name), value)  # type: ignore[arg-type]
@@ -153,13 +144,6 @@ class _Walk:
                 self.visit(element, below, f"{pointer}/{position}", (here, position), None)
         elif value is not None:
             self.leaf(value, plan, pointer, place, parent)
-
-    def untrusted_names(self) -> Iterator[tuple[ArgumentType, list[tuple[str, Place, str]]]]:
-        """Yield member names that anybody may have chosen, and how they are read: with their places and pointers."""
-        yield ArgumentType.NAME, self._names
-        yield _TEXT, self._odd
-        if self.is_all_public and len({key for key, _, _ in self._keys}) > MAX_KEYS:
-            yield _TEXT, self._keys
 
     def leaf(
         self, value: Scalar, plan: Plan | None, pointer: str, place: Place, parent: dict[str, JSON] | None
@@ -298,7 +282,7 @@ class _Delivery:
 
 def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]) -> tuple[Leaf, ...]:
     """Apply the echo rule, and let no leaf be trusted more than the sibling that speaks for it."""
-    before = walk.leaves
+    before = [*walk.leaves, *walk.names.leaves]
     after = list(relabel(before))
     if len(after) != len(before):
         after = [leaf._replace(label=public(leaf.label)) for leaf in before]
@@ -319,8 +303,6 @@ def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]
     return tuple(after)
 
 
-_KEY = re.compile(r"[A-Za-z0-9_]+")
-_KEY_WORD = re.compile(r"[A-Z]*[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _MEMBERS = Plan(None, {}, None, "")
 
 
@@ -340,8 +322,3 @@ def _natural(value: Scalar) -> ArgumentType:
     if isinstance(value, bool):
         return ArgumentType.BOOLEAN
     return ArgumentType.AMOUNT if isinstance(value, float) else ArgumentType.INTEGER
-
-
-def _is_key(name: str) -> bool:
-    """Whether a member name looks like a programmer's, not like a text: at most four words, run together."""
-    return len(name) <= 40 and _KEY.fullmatch(name) is not None and len(_KEY_WORD.findall(name)) <= 4

@@ -154,11 +154,14 @@ provenance := {
 		"destroy": object.union(none, {"target": "org", "selector": "org"}),
 	},
 	"same_origin": {"fetch": true, "links": true},
+	"once_tainted": {"title": "org", "amount": "all"},
+	"any_hour": true,
+	"anchored_effects": ["egress", "authz"],
 	"selection_effects": ["book", "destroy"],
 	"control_flow_effects": ["destroy"],
 }
 
-strict := object.union(provenance, {"same_origin": {"fetch": false, "links": false}})
+strict := object.union(provenance, {"same_origin": {"fetch": false, "links": false}, "any_hour": false})
 
 classics := {
 	"sink_levels": {"read": "secret", "egress": "public", "money": "internal"},

@@ -20,6 +20,7 @@ lacking contains origin.role if {
 	some origin in input.facts.origins
 	not origin.handle
 	not suffices(origin)
+	not is_day_vouched(origin)
 	not fetches_familiar(origin)
 	not links_to_familiar(origin)
 }
@@ -27,7 +28,32 @@ lacking contains origin.role if {
 # INVARIANT: what the table does not say, or says in unknown words, does not suffice.
 suffices(origin) if origin.role == "plain" # chooses nothing, and the host does not trace it
 
-suffices(origin) if labels.integrities[origin.integrity] <= labels.integrities[needs[origin.role]]
+suffices(origin) if {
+	labels.integrities[origin.integrity] <= labels.integrities[needs[origin.role]]
+	not falls_short_once_tainted(origin)
+}
+
+# What would only be odd in a clean run may be somebody else's words in this one.
+falls_short_once_tainted(origin) if {
+	labels.tainted
+	not input.tool.effect in {"read", "fetch"}
+	has_more_needs(origin.role)
+	not suffices_once_tainted(origin)
+}
+
+has_more_needs(role) if _ := data.trionyx.provenance.once_tainted[role]
+
+suffices_once_tainted(origin) if {
+	needed := data.trionyx.provenance.once_tainted[origin.role]
+	labels.integrities[origin.integrity] <= labels.integrities[needed]
+}
+
+# A date may count by its day: whoever chose the hour chose little.
+is_day_vouched(origin) if {
+	origin.role == "when"
+	data.trionyx.provenance.any_hour
+	labels.integrities[origin.day] <= labels.integrities[needs.when]
+}
 
 described := {origin.arg | some origin in input.facts.origins}
 
@@ -204,6 +230,13 @@ deny contains {"id": "PROV-011"} if {
 	some origin in input.facts.origins
 	origin.role in {"target", "selector"}
 	origin.integrity != "user"
+	not is_invited(origin)
+}
+
+# Whom a booking reaches is a recipient like any other; what it books is the choice.
+is_invited(origin) if {
+	input.tool.effect == "book"
+	origin.type == "email"
 }
 
 # METADATA
@@ -229,6 +262,26 @@ is_implied if input.tool.effect in input.prompt.implies
 #   owner: security
 #   remedy: Use words of the user's request or of trusted fields of earlier results.
 deny contains {"id": "PROV-013"} if "content" in lacking
+
+# METADATA
+# title: The run has read untrusted text, and nothing in this call comes from the request or from a trusted result
+# description: Whatever nobody trusted spoke of was thought of by whoever wrote the text.
+# custom:
+#   id: PROV-014
+#   severity: high
+#   owner: security
+#   remedy: Act on something that the user's request names or that a trusted result holds; a person can approve this call.
+approve contains {"id": "PROV-014"} if {
+	labels.tainted
+	input.tool.effect in data.trionyx.provenance.anchored_effects
+	not is_anchored
+}
+
+is_anchored if {
+	some origin in input.facts.origins
+	not origin.role in {"content", "link", "plain"}
+	labels.integrities[origin.integrity] < labels.integrities.public
+}
 
 # METADATA
 # title: Untrusted text of the result is shown as handles

@@ -51,6 +51,13 @@ test_a_booking_time_needs_the_user if {
 	denied(testing.act("egress", "when", nobody)) == set()
 }
 
+test_the_day_is_enough_of_a_date_where_the_data_says_so if {
+	denied(testing.act("book", "when", {"integrity": "public", "day": "user"})) == set()
+	denied(testing.act("book", "when", {"integrity": "public", "day": "system"})) == {"PROV-005"}
+	denied(testing.act("book", "title", {"integrity": "public", "day": "user"})) == {"PROV-007"}
+	denied_with(testing.act("book", "when", {"integrity": "public", "day": "user"}), testing.strict) == {"PROV-005"}
+}
+
 test_an_amount_needs_what_the_table_says if {
 	denied(testing.act("money", "amount", {"integrity": "system"})) == set()
 	denied(testing.act("money", "amount", org)) == {"PROV-006"}
@@ -257,6 +264,34 @@ test_a_tainted_run_asks_before_an_act_that_the_request_does_not_imply if {
 	asked(tainted(testing.act("egress", "target", {}))) == set()
 	meant := object.union(testing.act("destroy", "target", {}), {"prompt": {"implies": ["destroy"]}})
 	asked(tainted(meant)) == set()
+}
+
+test_a_tainted_run_needs_more_for_some_roles if {
+	denied(tainted(testing.act("egress", "title", nobody))) == {"PROV-007"}
+	denied(tainted(testing.act("egress", "title", org))) == set()
+	denied(testing.act("egress", "title", nobody)) == set()
+	denied(tainted(testing.act("fetch", "title", nobody))) == set()
+}
+
+test_an_unknown_need_of_a_tainted_run_does_not_suffice if {
+	denied(tainted(testing.act("egress", "amount", org))) == {"PROV-006"}
+	denied(testing.act("egress", "amount", org)) == set()
+}
+
+test_whom_a_booking_reaches_is_no_choice_of_what_is_booked if {
+	invited := {"integrity": "org", "type": "email"}
+	denied(tainted(testing.act("book", "target", invited))) == set()
+	denied(tainted(testing.act("destroy", "target", invited))) == {"PROV-011"}
+	denied(tainted(testing.act("book", "target", org))) == {"PROV-011"}
+}
+
+test_a_tainted_run_asks_before_an_act_on_nothing_that_is_trusted if {
+	asked(tainted(testing.acting("authz", []))) == {"PROV-014"}
+	asked(tainted(testing.act("authz", "target", nobody))) == {"PROV-014"}
+	asked(tainted(testing.act("authz", "content", {}))) == {"PROV-014"}
+	asked(tainted(testing.act("authz", "title", org))) == set()
+	asked(tainted(testing.act("local", "target", nobody))) == set()
+	asked(testing.acting("authz", [])) == set()
 }
 
 # Hiding
