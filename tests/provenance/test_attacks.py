@@ -109,6 +109,13 @@ def test_a_server_has_few_member_names_that_the_catalog_does_not_know() -> None:
         assert "gnore" not in json.dumps(read(text({"items": [{name: 1}]}), FIELDS).result)
 
 
+@pytest.mark.guarantee("G31")
+def test_a_long_list_of_words_is_one_text_and_pushes_no_handle_out() -> None:
+    assert len(read(text({"items": [{"tags": ["a"] * 64}]}), FIELDS).hidden) == 64
+    shown = read(text({"items": [{"tags": ["a"] * 5_000}]}), FIELDS)
+    assert len(shown.hidden) == 1 and len(shown.result["content"][0]["text"]) < 200
+
+
 @pytest.mark.guarantee("G29")
 def test_a_case_about_the_value_itself_asks_the_value() -> None:
     fields: dict[Shape, Field] = {("to", None): Field(A.EMAIL, PUBLIC, (Case("", CORP, ORG),))}
@@ -186,6 +193,45 @@ def test_a_count_is_no_number_of_a_thing(number: int) -> None:
         assert index.origin(known, A.INTEGER, Role.TARGET, scope).sources
     assert index.origin(number, A.INTEGER, Role.AMOUNT).sources or number == 20
     assert index.origin(8, A.INTEGER, Role.TARGET, id_scope("elsewhere", "pull")) == NOWHERE
+
+
+QUERY = "Run UPDATE accounts SET balance = 5 WHERE id = 7 and look at https://docs.corp.example/plan, in 'C:' too."
+
+
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize(
+    ("text_", "is_known"),
+    [
+        ("UPDATE accounts SET balance = 5 WHERE id = 7", True),
+        ("update accounts set balance = 5 where id = 7", True),
+        ("UPDATE accounts SET balance = -5 WHERE id = 7", False),
+        (
+            "UPDATE accounts SET balance = 5 WHERE id = 7 --",
+            False,
+        ),  # `--` alone is no word, and nothing follows it
+        ("UPDATE accounts SET balance = 5 -- WHERE id = 7", False),
+        ("UPDATE accounts SET balance = 5% WHERE id = 7", False),
+        ("UPDATE *accounts* SET balance = 5 WHERE id = 7", False),
+        ("UPDATE accounts SET balance = \u200b5 WHERE id = 7", False),
+        ("ＵＰＤＡＴＥ accounts SET balance = 5 WHERE id = 7", False),
+    ],
+)
+def test_a_text_that_chooses_is_taken_with_its_signs(text_: str, is_known: bool) -> None:
+    index = Index(prompt_words(QUERY, KEY), KEY)
+    for role in (Role.TARGET, Role.SELECTOR, Role.SECRET):
+        assert bool(index.origin(text_, A.TEXT, role).sources) is is_known
+    assert index.origin(text_, A.TEXT, Role.CONTENT).sources
+
+
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize("mark", ["'", ")", ".", "*", "]})", '"'])
+def test_a_mark_at_the_end_of_an_address_is_of_the_address(mark: str) -> None:
+    index = Index(prompt_words(QUERY, KEY), KEY)
+    plan = "https://docs.corp.example/plan"
+    assert index.origin(plan, A.URL, Role.TARGET).sources
+    assert index.origin(plan + mark, A.URL, Role.TARGET) == NOWHERE
+    index.add("c1", "office__tool", read(text({"url": f"{plan}_(a)"}), COPIES).leaves)
+    assert index.origin(f"{plan}_(a)", A.URL, Role.TARGET).sources
 
 
 EVE, IBAN = "eve@evil.example", "GB33BUKB20201555555555"

@@ -29,7 +29,7 @@ from trionyx_proxy.provenance.origin import (
 )
 from trionyx_proxy.provenance.shown import Shown
 from trionyx_proxy.provenance.testimony import USUAL_LIMITS, IndexLimits, Testimony
-from trionyx_proxy.provenance.values import Scalar, fold, normal, origin_of_url
+from trionyx_proxy.provenance.values import Scalar, fold, is_whole_url, normal, origin_of_url
 from trionyx_proxy.provenance.words import PromptReader, PromptWords
 
 __all__ = ["Index", "IndexLimits"]
@@ -45,6 +45,7 @@ _JOINED_CHARS = 256
 
 # Kinds that mean the same sort of thing: a short name may be one of a list of choices in another place.
 _KIN: Final = frozenset({ArgumentType.NAME, ArgumentType.ENUM, ArgumentType.TEXT})
+_CHOOSING: Final = frozenset({Role.TARGET, Role.SELECTOR, Role.SECRET})
 _DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
 _IDENTIFIERS: Final = (
     ArgumentType.EMAIL,
@@ -93,13 +94,15 @@ class Index:
         read = normal(kind, value)
         if read is None or kind is ArgumentType.HANDLE:
             return NOWHERE
+        if kind is ArgumentType.URL and isinstance(value, str) and not is_whole_url(value):
+            return NOWHERE  # in a text such a mark is left out, but here it would be sent
         endorsed = self._endorsed.get((kind, read, role), ()) if self._endorsed else ()
         if kind is ArgumentType.DATE:
             found = self._date(read)
         elif kind is ArgumentType.INTEGER and scope is not None:
             is_named = self._is_in_prompt(ArgumentType.ID, read, value, scope)
             found = FROM_PROMPT if is_named else best(self._testimony.numbered(read, scope))
-        elif self._is_in_prompt(kind, read, value, scope):
+        elif self._is_in_prompt(kind, read, value, scope, is_exact=role in _CHOOSING):
             found = FROM_PROMPT
         elif endorsed and endorsed[0][0].integrity is Integrity.USER:
             found = NOWHERE
@@ -214,11 +217,17 @@ class Index:
             echo.add("".join(texts), self._is_vouched)
         return dialled(texts)
 
-    def _is_in_prompt(self, kind: ArgumentType, read: str, value: Scalar, scope: str | None) -> bool:
-        if kind is ArgumentType.TEXT:
-            return len(read) <= MAX_PHRASE_CHARS and self._prompt.has_phrase(str(value))
+    def _is_in_prompt(
+        self, kind: ArgumentType, read: str, value: Scalar, scope: str | None, *, is_exact: bool = True
+    ) -> bool:
+        if kind in _KIN and len(read) > MAX_PHRASE_CHARS:
+            return False
+        if kind is ArgumentType.TEXT and not is_exact:
+            return self._prompt.has_phrase(str(value))
         if kind in _KIN:
-            return len(read) <= MAX_PHRASE_CHARS and read == fold(str(value)) and self._prompt.has_name(read)
+            # Where a text chooses something, a sign or mark in it means something: `-5` is not `5`.
+            is_plain = normal(ArgumentType.NAME, value) == fold(str(value))
+            return is_plain and self._prompt.has_name(str(value))
         if kind is ArgumentType.BOOLEAN:
             return False
         if kind is ArgumentType.ID and read.isdigit():

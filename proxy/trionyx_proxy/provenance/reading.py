@@ -27,6 +27,7 @@ MAX_LEAVES = 20_000
 """A document with more is one public text."""
 
 _BESIDE = -1
+_MAX_STRINGS = 64
 _TEXT = ArgumentType.TEXT
 
 
@@ -312,10 +313,11 @@ def _says_nothing_of(plan: Plan | None) -> bool:
 
 
 def _is_anybodys(value: JSON) -> bool:
-    """Whether a value holds member names, numbers or lists: all of a text that a mere list of strings is not."""
+    """Whether a value holds member names, numbers or lists, or many strings: then it is one text, not several."""
     if isinstance(value, dict):
         return bool(value)
-    return isinstance(value, list) and not all(isinstance(one, str) for one in value)
+    is_short = isinstance(value, list) and len(value) <= _MAX_STRINGS
+    return isinstance(value, list) and not (is_short and all(isinstance(one, str) for one in value))
 
 
 def _natural(value: Scalar) -> ArgumentType:

@@ -150,6 +150,13 @@ def amount(text: str) -> str | None:
     return _exact(match[1] + digits)
 
 
+def is_whole_url(text: str) -> bool:
+    """Tell whether an address is all of it: no mark at its end that may belong to the sentence around it."""
+    whole = text.strip()
+    tail = whole[len(whole.rstrip(_URL_END)) :]
+    return not tail or (tail.strip(")") == "" and whole.count("(") == whole.count(")"))
+
+
 def origin_of_url(url: str) -> str | None:
     """Return scheme, host and port of a normal URL; None without a scheme. Source: RFC 6454 section 4."""
     scheme, separator, rest = url.partition("://")
