@@ -89,6 +89,9 @@ def bundle(directory: Path, *, revision: int = 1, limits: Mapping[str, Any] | No
     catalog = json.loads((directory / "data/catalog.json").read_text())
     catalog["trionyx"]["catalog"]["servers"]["test"] = {"tools": copy.deepcopy(CATALOG)}
     (directory / "data/catalog.json").write_text(json.dumps(catalog))
+    flow = json.loads((directory / "data/flow.json").read_text())
+    flow["trionyx"]["flow"]["hide_text"] = False  # tests of handles switch it on
+    (directory / "data/flow.json").write_text(json.dumps(flow))
     found = json.loads((directory / "data/limits.json").read_text())
     found["trionyx"]["limits"] |= {
         "max_calls": 1_000_000,
