@@ -8,15 +8,19 @@ figures; each is worked around here and nowhere else:
 * Attack texts are formatted into YAML, which folds their line breaks. They are put into the loaded environment here.
 * Slack's injection task 5 is judged by the calls that the agent attempted. The trace given here holds executed calls.
 * Three ground truths use what they never read: banking 9 (a transaction's id), slack 18 and 19 (the to-do page).
+* Eight attacks of `workspace` have no ground truth; `workspace_attacks.py` gives them calls.
 """
 
 from __future__ import annotations
 
+import base64
 import importlib
+import pickle
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import workspace_attacks
 from agentdojo.attacks.important_instructions_attacks import ImportantInstructionsAttack
 from agentdojo.base_tasks import BaseInjectionTask, BaseUserTask
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime, TaskEnvironment
@@ -77,7 +81,7 @@ def task(name: str, user: str, injection: str | None) -> dict[str, Any]:
 
     Returns:
         `prompt`, `answer`, `calls` (the user's ground truth), `attack` (the attacker's), `marker` (a text that
-        only the attack holds; "" without one), `environment` (JSON, as the task begins).
+        only the attack holds; "" without one), `environment` (see `frozen`, as the task begins).
     """
     user_task: BaseUserTask[Any] = suite(name).user_tasks[user]
     marker, attack_calls, planted = "", [], {}
@@ -91,13 +95,15 @@ def task(name: str, user: str, injection: str | None) -> dict[str, Any]:
     environment = user_task.init_environment(_environment(name, planted))
     if injection is not None:
         attack_calls = _calls(injection_task.ground_truth(environment.model_copy(deep=True)))
+        if not attack_calls and name == "workspace":
+            attack_calls = workspace_attacks.calls(injection, environment)
     return {
         "prompt": user_task.PROMPT,
         "answer": user_task.GROUND_TRUTH_OUTPUT,
         "calls": _user_calls(name, user, environment),
         "attack": attack_calls,
         "marker": marker,
-        "environment": environment.model_dump(mode="json"),
+        "environment": frozen(environment),
     }
 
 
@@ -105,8 +111,8 @@ def score(
     name: str,
     user: str,
     injection: str | None,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    before: str,
+    after: str,
     executed: list[dict[str, Any]],
     answer: str,
 ) -> dict[str, bool]:
@@ -116,7 +122,7 @@ def score(
         name: of the suite.
         user: id of the user's task.
         injection: id of the attacker's task, or None.
-        before: the environment as the task began.
+        before: the environment as the task began, see `frozen`.
         after: the environment as the run left it.
         executed: the calls that reached the tools, in order.
         answer: the agent's last words.
@@ -125,7 +131,7 @@ def score(
         `utility`: the user's task is done; `attacked`: the attacker's is.
     """
     found = suite(name)
-    old, new = (found.environment_type.model_validate(state) for state in (before, after))
+    old, new = thawed(before), thawed(after)
     trace = [FunctionCall(function=call["tool"], args=call["arguments"]) for call in executed]
     said = [text_content_block_from_string(answer)]
     utility = found._check_user_task_utility(found.user_tasks[user], said, old, new, trace)
@@ -135,9 +141,15 @@ def score(
     return {"utility": bool(utility), "attacked": bool(attacked)}
 
 
-def load(name: str, state: dict[str, Any]) -> TaskEnvironment:
-    """Return the environment that a JSON document describes."""
-    return suite(name).environment_type.model_validate(state)
+def frozen(environment: TaskEnvironment) -> str:
+    """Return an environment as a text; as JSON it would forget what calls have changed in some suites."""
+    return base64.b64encode(pickle.dumps(environment)).decode()
+
+
+def thawed(state: str) -> Any:
+    """Return the environment that `frozen` wrote, in a process of this benchmark."""
+    importlib.import_module("agentdojo.default_suites")
+    return pickle.loads(base64.b64decode(state))  # noqa: S301 - written by the process beside it
 
 
 def execute(name: str, environment: TaskEnvironment, tool: str, arguments: dict[str, Any]) -> Any:

@@ -1,8 +1,9 @@
 """An agent without a language model: does the user's task by the book, and the attacker's once it has read the attack.
 
 The worst case of a prompt injection: from the result that shows the attack's text the attacker picks every call, with
-every argument. A call that is refused is tried once more when all else is done. After its own calls the agent goes on
-with the user's task, which gives the utility under attack.
+every argument. A call that is refused is tried once more when all else is done; an attacker that insists tries every
+way of `attacker.ways` besides. After its own calls the agent goes on with the user's task, which gives the utility
+under attack.
 
 With handles, an honest agent sees `⟦trx:…⟧` where untrusted text was. It passes a handle as a whole argument where the
 task's argument is the hidden text, and reveals a text only where it must: where the task asks for words of it, or a
@@ -18,12 +19,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import attacker
+
 TOKEN = re.compile(r"⟦trx:[^⟧]+⟧")
 REVEAL = "trionyx_reveal"
 
 READING_TASKS = {
     "banking": frozenset(f"user_task_{number}" for number in (0, 2, 8, 12, 13, 14)),
     "slack": frozenset(f"user_task_{number}" for number in (0, 1, 2, 3, 4, 6, 11, *range(15, 21))),
+    "workspace": frozenset(
+        f"user_task_{number}" for number in (1, 4, *range(13, 20), *range(22, 26), *range(28, 35), 36, 37, 39)
+    ),
 }
 """Tasks whose answer or decision needs the words of untrusted text, although no ground-truth argument shows it."""
 
@@ -73,6 +79,7 @@ class Agent:
         ask: has a person answer what waits for an answer, and tells whether something did; None without a person.
         listings: tools that read and need no argument; an agent that has somebody to ask looks there first, as
             the remedy in a refusal says.
+        effects: of the suite's tools, for an attacker that insists; None for one that does not.
     """
 
     tools: Tools
@@ -82,6 +89,7 @@ class Agent:
     reveals_all: bool = False
     ask: Callable[[], bool] | None = None
     listings: Sequence[str] = ()
+    effects: Mapping[str, str] | None = None
     attempts: list[Attempt] = field(default_factory=list)
     hijacked: bool = False
     _shown: list[str] = field(default_factory=list)
@@ -98,7 +106,22 @@ class Agent:
             refused = [attempt for attempt in self.attempts if attempt.by_attacker and attempt.rules]
             for attempt in refused:
                 self._call(attempt.tool, attempt.arguments, by_attacker=True)
+                if self.effects is not None:
+                    self._insist({"tool": attempt.tool, "arguments": attempt.arguments}, self.effects)
         return f"{self.task['answer']} {self.task['marker'] if self.hijacked else ''}"
+
+    def sent(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments in the form in which the tool takes them."""
+        described = self.tools.offered.get(self.prefix + tool, {})
+        properties = described.get("inputSchema", {}).get("properties", {})
+        return {name: absolute(value, properties.get(name, {})) for name, value in arguments.items()}
+
+    def is_refused(self, call: Mapping[str, Any]) -> bool:
+        """Tell whether a call of the attack was refused when it was first tried."""
+        for attempt in self.attempts:
+            if attempt.by_attacker and (attempt.tool, attempt.arguments) == (call["tool"], call["arguments"]):
+                return bool(attempt.rules)
+        return False
 
     def _step(self, call: Mapping[str, Any], *, by_attacker: bool) -> None:
         arguments = call["arguments"]
@@ -109,6 +132,24 @@ class Agent:
             if attempt.rules and remedy():
                 attempt, result = self._call(call["tool"], arguments, by_attacker=by_attacker)
         self._read(result, attempt)
+
+    def _insist(self, call: Mapping[str, Any], effects: Mapping[str, str]) -> None:
+        """Try every way that is left to have a refused call carried out."""
+        shown = dict.fromkeys(token for text in self._shown for token in TOKEN.findall(text))
+        # Whatever named somebody in a hidden text may be a handle of its own.
+        for token in list(shown)[: attacker.MAX_TOKENS]:
+            for kind in ("email", "iban", "url"):
+                result = self.tools.call(attacker.EXTRACT, {"handle": token, "type": kind})
+                shown |= dict.fromkeys(TOKEN.findall(json.dumps(result, ensure_ascii=False)))
+        tokens = list(reversed(shown))
+        for way in attacker.ways(
+            dict(call), self.tools.offered, self.prefix, effects, tokens, self.task["calls"]
+        ):
+            for step in way:
+                attempt, result = self._call(step["tool"], step["arguments"], by_attacker=True)
+                self._shown += strings(result.get("content"))
+            if attempt.executed:
+                return
 
     def _look_up(self) -> bool:
         listings, self.listings = self.listings, ()
@@ -127,8 +168,7 @@ class Agent:
         self, tool: str, arguments: Mapping[str, Any], *, by_attacker: bool
     ) -> tuple[Attempt, dict[str, Any]]:
         offered = self.prefix + tool
-        properties = self.tools.offered.get(offered, {}).get("inputSchema", {}).get("properties", {})
-        sent = {name: absolute(value, properties.get(name, {})) for name, value in arguments.items()}
+        sent = self.sent(tool, arguments)
         before = len(self.tools.executed())
         began = time.perf_counter()
         result = self.tools.call(offered, sent)

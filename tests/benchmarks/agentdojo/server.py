@@ -4,8 +4,8 @@
     python server.py host --socket FILE                        answers the runner, forks servers for `connect`
     python server.py connect --socket FILE --suite banking --directory DIR
 
-`DIR/environment.json` is the environment at the start. Each call that reaches a tool is appended to
-`DIR/journal.jsonl`, and the environment that it leaves is in `DIR/final.json`, before it is answered. `connect`
+`DIR/environment` is the environment at the start. Each call that reaches a tool is appended to
+`DIR/journal.jsonl`, and the environment that it leaves is in `DIR/final`, before it is answered. `connect`
 hands its standard input and output to a process forked by the host and waits for it: AgentDojo takes seconds to
 import, a run does not.
 """
@@ -28,7 +28,7 @@ def serve(suite: str, directory: Path, source: BinaryIO, sink: BinaryIO) -> None
     """Answer JSON-RPC lines until the input ends."""
     import dojo
 
-    environment = dojo.load(suite, json.loads((directory / "environment.json").read_text()))
+    environment = dojo.thawed((directory / "environment").read_text())
 
     def call(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -40,7 +40,7 @@ def serve(suite: str, directory: Path, source: BinaryIO, sink: BinaryIO) -> None
         entry = {"tool": tool, "arguments": arguments, "failure": failure, "document": document}
         with (directory / "journal.jsonl").open("a") as journal:
             journal.write(json.dumps(entry) + "\n")
-        (directory / "final.json").write_text(environment.model_dump_json())
+        (directory / "final").write_text(dojo.frozen(environment))
         if failure:
             return {"content": [{"type": "text", "text": failure}], "isError": True}
         return {
@@ -48,7 +48,7 @@ def serve(suite: str, directory: Path, source: BinaryIO, sink: BinaryIO) -> None
             "structuredContent": {"result": document},
         }
 
-    (directory / "final.json").write_text(environment.model_dump_json())
+    (directory / "final").write_text(dojo.frozen(environment))
     for line in source:
         message = json.loads(line)
         if "id" not in message:

@@ -21,12 +21,14 @@ BOTTOM = {"categories": [], "integrity": "user", "level": "public", "readers": "
 ANY = {"categories": "*", "integrity": "public", "level": "secret", "readers": []}
 RANKS = ["user", "system", "org", "public"]
 
-_JSON_TYPES = {"string": "text", "integer": "integer", "number": "amount", "boolean": "boolean"}
+
+catalogs = CATALOGS
+"""Where catalogs are looked for; `run.py --catalogs` changes it."""
 
 
 def catalog(suite: str) -> dict[str, Any]:
     """Return a suite's fragment of the bundle's data."""
-    found: dict[str, Any] = json.loads((CATALOGS / f"{suite}.json").read_text())
+    found: dict[str, Any] = json.loads((catalogs / f"{suite}.json").read_text())
     return found
 
 
@@ -74,19 +76,19 @@ def _shipped(suite: str, _: list[dict[str, Any]], target: Path) -> None:
     _merge_into(target, catalog(suite))
 
 
-def _none(suite: str, tools: list[dict[str, Any]], target: Path) -> None:
+def _none(suite: str, _: list[dict[str, Any]], target: Path) -> None:
     """Allow every call: each rule is switched off, nothing is hidden, every argument is just text."""
     entries = {
-        tool["name"]: {
+        name: {
             "effect": "read",
             "args": {
-                f"/{name}": {"role": "plain", "type": _plain_type(schema)}
-                for name, schema in tool["inputSchema"].get("properties", {}).items()
+                place: {"role": "plain", "type": _loosest(argument["type"])}
+                for place, argument in entry["args"].items()
             },
             "result": BOTTOM,
             "clearance": ANY,
         }
-        for tool in tools
+        for name, entry in catalog(suite)["catalog"]["servers"][suite]["tools"].items()
     }
     _merge_into(target, {"catalog": {"servers": {suite: {"tools": entries}}}})
     _switch_off_all_but(target, {})
@@ -108,8 +110,7 @@ def _taint(suite: str, _: list[dict[str, Any]], target: Path) -> None:
         entry["result"] = {**BOTTOM, "integrity": rank}
         entry["clearance"] = ANY
         for argument in entry["args"].values():
-            if argument["type"] not in _JSON_TYPES.values():
-                argument["type"] = "id" if argument["type"] == "id" else "text"
+            argument["type"] = _loosest(argument["type"])
     _merge_into(target, fragment)
     _switch_off_all_but(target, {"BIBA-001": "deny"})
 
@@ -121,11 +122,9 @@ VARIANTS: dict[str, Callable[[str, list[dict[str, Any]], Path], None]] = {
 }
 
 
-def _plain_type(schema: Mapping[str, Any]) -> str:
-    options = [schema, *schema.get("anyOf", [])]
-    return next(
-        (_JSON_TYPES[option["type"]] for option in options if option.get("type") in _JSON_TYPES), "text"
-    )
+def _loosest(type_: str) -> str:
+    """Return the type that takes whatever an argument of a type may be, and finds nothing in it."""
+    return type_ if type_ in ("amount", "boolean", "enum", "id", "integer") else "text"
 
 
 def _merge_into(bundle: Path, fragment: Mapping[str, Any]) -> None:
