@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from trionyx_audit.keys import FileSigner
+from trionyx_audit.note import VerifierKey
+from trionyx_proxy.cli import main
+from trionyx_testing.capture import output_of
 from trionyx_testing.client import Client, Served, refused, text_of
 from trionyx_testing.talking import (
     INJECTION,
@@ -277,3 +281,29 @@ def test_no_mailbox_no_run(tmp_path: Path) -> None:
     client = served(made, token)
     assert client.stop() == 4
     shutil.rmtree(tmp_path / "audit", ignore_errors=True)
+
+
+def test_a_story_says_who_told_whom(tmp_path: Path) -> None:
+    made = talking_workspace(tmp_path)
+    boss = mint(made, "boss")
+    with served(made, boss) as other:
+        clerk = mint(made, "clerk", "--parent", run_of(boss), "--tools", "test__public")
+        with served(made, clerk) as one:
+            one.call("test__public")
+            said(one, "send", to="boss", message="MARKED WORDS")
+        (message,) = received(other)
+    vkey = str(VerifierKey("test.example/proxy", FileSigner.from_seed(b"A" * 32).public))
+
+    def told(token: str, number: str, *more: str) -> str:
+        log = tmp_path / "audit" / run_of(token)
+        return output_of(main, ["explain", number, "--log", str(log), "--key", vkey, *more])
+
+    sent, got = told(clerk, "2"), told(boss, "1")
+    assert f"Its run is a child of run {run_of(boss)} of the agent boss." in sent
+    assert f"It sent the message {message['id']} to the agent boss." in sent
+    assert f"It received the message {message['id']} from the agent clerk, run {run_of(clerk)}." in got
+    assert "What the sending run had seen: text that anybody may have written" in got
+    assert "MARKED" not in sent + got
+    found = json.loads(told(boss, "1", "--json"))
+    assert [one["direction"] for one in found["outcome"]["messages"]] == ["received"]
+    assert json.loads(told(clerk, "1", "--json"))["run"]["parent"] == {"run": run_of(boss), "agent": "boss"}

@@ -22,6 +22,7 @@ from trionyx_proxy.cli import main
 from trionyx_proxy.errors import EvidenceError
 from trionyx_testing.capture import output_of
 from trionyx_testing.client import Served
+from trionyx_testing.talking import set_data
 from trionyx_testing.telling import ORIGIN, VKEY, drafts, write_log
 from trionyx_testing.workspace import Workspace
 
@@ -243,6 +244,7 @@ def test_a_picture_is_written_where_it_is_asked_for_and_never_into_a_log(
 
 def test_a_real_run_is_told_while_it_is_served(tmp_path: Path) -> None:
     workspace = Workspace.create(tmp_path)
+    set_data(workspace, "flow", hide_text=True)
     with Served(workspace) as proxy:
         (shown,) = proxy.call("test__public")["content"]
         proxy.call("trionyx_reveal", handle=shown["text"])

@@ -106,6 +106,26 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """A message, question or answer that a call sent or received.
+
+    Args:
+        sent: or else received.
+        kind: `message`, `question`, `answer`.
+        agent: on the other side.
+        run: on the other side; "" where it was for any run of the agent.
+        label: of the run that said it; None if the record does not say.
+    """
+
+    id: str
+    sent: bool
+    kind: str
+    agent: str
+    run: str
+    label: Label | None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call, from all its records.
 
@@ -122,6 +142,7 @@ class Call:
         questions: how often a person was asked.
         status: `status` and `failure` of the outcome in the record's words.
         hidden_bytes: size of what the agent got handles for.
+        messages: that it sent or received.
         seen: the run's label that it was decided under, without its own part; None if no record says.
         sink: the most restrictive label that may flow into it; None if no record says.
     """
@@ -148,6 +169,7 @@ class Call:
     sent: bool = False
     withheld: bool = False
     hidden_bytes: int = 0
+    messages: tuple[Message, ...] = ()
     seen: Label | None = None
     sink: Label | None = None
 
@@ -176,6 +198,7 @@ class Chronicle:
         acts: of people, in order, at most MAX_ACTS.
         records: their number, those of other runs included.
         foreign: records that name another run, and were passed over.
+        parent: run and agent of the run that this one is a child of; both "" for none.
     """
 
     run: str
@@ -186,6 +209,7 @@ class Chronicle:
     acts: tuple[Act, ...]
     records: int
     foreign: int
+    parent: tuple[str, str] = ("", "")
 
     @property
     def label(self) -> Label:

@@ -130,6 +130,7 @@ class Explanation:
         decided_by: rules of the policy's answer.
         refused_by: rules of the denial.
         acts: what people did about it.
+        parent: run and agent of the run that this one is a child of; both "" for none.
     """
 
     basis: Basis
@@ -147,6 +148,7 @@ class Explanation:
     causes: tuple[Cause, ...]
     added: tuple[Rise, ...]
     acts: tuple[Act, ...]
+    parent: tuple[str, str] = ("", "")
 
 
 def explain(
@@ -183,6 +185,7 @@ def explain(
         causes=tuple(_causes(chronicle, [rise for rise in past if rise.call != call.id])),
         added=tuple(rise for rise in chronicle.rises if rise.call == call.id),
         acts=tuple(_acts(chronicle, call, arguments))[:MAX_ACTS],
+        parent=chronicle.parent,
     )
 
 

@@ -23,6 +23,7 @@ from trionyx_proxy.story.chronicle import (
     Decision,
     Ending,
     Entry,
+    Message,
     Origin,
     Rise,
     Source,
@@ -50,6 +51,7 @@ class _Reader:
         self._rises: list[Rise] = []
         self._acts: list[Act] = []
         self._records = self._foreign = 0
+        self._parent = ("", "")
 
     def take(self, entry: Entry) -> None:
         self._records += 1
@@ -64,6 +66,8 @@ class _Reader:
             self._calls[call] = self._with(entry, call)
         elif entry.type == "run.open":
             self._registered = _table(entry.body, "prompt").get("registered") is True
+            parent = _table(entry.body, "parent")
+            self._parent = _text(parent, "run"), _text(parent, "agent")
         elif entry.type.startswith(("approval.", "endorsement.")) and len(self._acts) < MAX_ACTS:
             self._acts.append(_act(entry))
         # As `core.evidence.resume` reads them: a call's record without a readable label is TOP.
@@ -80,6 +84,7 @@ class _Reader:
             tuple(self._acts),
             self._records,
             self._foreign,
+            self._parent,
         )
 
     def _raise(self, entry: Entry, call: str, label: Label) -> None:
@@ -159,6 +164,18 @@ def _with_outcome(call: Call, body: Mapping[str, object]) -> Call:
         # Only what a record says was delivered is told as delivered.
         withheld=body.get("withheld") is not False,
         hidden_bytes=_number(_table(body, "hidden"), "bytes"),
+        messages=tuple(_message(item) for item in _list(body, "messages") if isinstance(item, dict)),
+    )
+
+
+def _message(body: Mapping[str, object]) -> Message:
+    return Message(
+        _text(body, "id"),
+        _text(body, "direction") == "sent",
+        _text(body, "kind"),
+        _text(body, "peer_agent"),
+        _text(body, "peer_run"),
+        parse_label(body["label"]) if "label" in body else None,
     )
 
 

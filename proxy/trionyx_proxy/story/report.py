@@ -23,7 +23,11 @@ def to_json(told: Explanation) -> dict[str, object]:
     return {
         "schema": SCHEMA,
         "log": basis_json(told.basis),
-        "run": {"id": told.run, "registered_prompt": told.registered},
+        "run": {
+            "id": told.run,
+            "registered_prompt": told.registered,
+            "parent": {"run": told.parent[0], "agent": told.parent[1]} if told.parent[0] else None,
+        },
         "call": {
             "id": call.id,
             "number": call.number,
@@ -68,6 +72,17 @@ def to_json(told: Explanation) -> dict[str, object]:
             "may_have_taken_effect": call.ending == "in_doubt" or (call.ending == "failed" and call.sent),
             "withheld": call.withheld,
             "hidden_bytes": call.hidden_bytes,
+            "messages": [
+                {
+                    "id": message.id,
+                    "direction": "sent" if message.sent else "received",
+                    "kind": message.kind,
+                    "agent": message.agent,
+                    "run": message.run,
+                    "label": message.label.to_json() if message.label else None,
+                }
+                for message in call.messages
+            ],
         },
         "label": {
             "start": told.start.to_json(),

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Final
 
 from trionyx_proxy.core.label import Integrity, Label
-from trionyx_proxy.story.chronicle import Act, Ending
+from trionyx_proxy.story.chronicle import Act, Ending, Message
 from trionyx_proxy.story.explanation import (
     Argument,
     Basis,
@@ -31,6 +31,7 @@ from trionyx_proxy.story.wording import label_words, sink_words
 MAX_MEMBERS: Final = 8
 MAX_RULES: Final = 16
 MAX_OBLIGATIONS: Final = 8
+MAX_MESSAGES: Final = 8
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[.\d]{0,10}Z")
 _LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that a date can show
 
@@ -89,6 +90,9 @@ def _who(told: Explanation) -> Iterator[str]:
         yield f"{who} sent a message that never became a call. It named {quoted(call.subject)}."
     else:
         yield f"{who} had a call under way, of which the log holds no more than its end."
+    run, agent_above = told.parent
+    if run:
+        yield f"Its run is a child of run {name(run)} of the agent {name(agent_above)}."
     if call.trace:
         yield f"The agent's own id for it is {name(call.trace)}."
 
@@ -302,6 +306,17 @@ def _outcome(told: Explanation) -> Iterator[str]:
             yield f"The tool {answer}, which {shown}."
             if call.hidden_bytes and not call.withheld:
                 yield f"Of that, {_count(call.hidden_bytes, 'byte')} of text reached the agent only as handles."
+            for message in call.messages[:MAX_MESSAGES]:
+                yield _message(message)
+
+
+def _message(message: Message) -> str:
+    run = f", run {name(message.run)}" if message.run else ""
+    deed = "It sent" if message.sent else "It received"
+    way = "to" if message.sent else "from"
+    seen = f" What the sending run had seen: {label_words(message.label)}." if message.label else ""
+    what = f"the {name(message.kind)} {name(message.id)} {way} the agent {name(message.agent)}{run}"
+    return f"{deed} {what}.{seen}"
 
 
 def _value(value: Scalar) -> str:
