@@ -94,6 +94,37 @@ def read_document(result: Mapping[str, Any], *, is_text: bool = False) -> Result
     return ResultDocument(value, False, False, value is texts[0], (), blocks)
 
 
+Tokens = Mapping[int, Mapping[str | int, str]]
+"""By the identity of a container, what stands in the places in it."""
+
+
+def by_container(tokens: Mapping[tuple[int, str | int], str]) -> Tokens:
+    """Sort tokens by the container that each stands in."""
+    found: dict[int, dict[str | int, str]] = {}
+    for (here, key), token in tokens.items():
+        found.setdefault(here, {})[key] = token
+    return found
+
+
+def rewritten(value: JSON, tokens: Tokens, names: Tokens) -> JSON:
+    """Return a copy of a document with tokens in the places of values and of member names."""
+    if isinstance(value, dict):
+        mine = tokens.get(id(value), {})
+        members: dict[Any, JSON] = {**value, **mine}
+        for name, member in value.items():
+            if isinstance(member, dict | list) and name not in mine:
+                members[name] = rewritten(member, tokens, names)
+        renamed = names.get(id(value))
+        return {renamed.get(name, name): member for name, member in members.items()} if renamed else members
+    if isinstance(value, list):
+        mine = tokens.get(id(value), {})
+        return [
+            mine[position] if position in mine else rewritten(element, tokens, names)
+            for position, element in enumerate(value)
+        ]
+    return value
+
+
 def _is_text(block: Mapping[str, Any]) -> bool:
     return block.get("type") == "text" and isinstance(block.get("text"), str)
 

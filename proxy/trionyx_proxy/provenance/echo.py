@@ -108,14 +108,20 @@ class Echo:
 
     def _has_run(self, shown: Shown) -> bool:
         """Tell whether any written run of two words or more is in the texts, wherever."""
-        pairs, openers, words = shown.pairs, self._openers, shown.words
-        if openers.isdisjoint(pairs):
-            return False
+        pairs, words = shown.pairs, shown.words
         # Many texts share two words with another; few share three.
-        for start, pair in enumerate(pairs):
-            if pair in openers and self._length_at(words, start, pair):
-                return True
-        return False
+        shared = list(compress(range(len(pairs)), map(self._openers.__contains__, pairs)))
+        if not shared:
+            return False
+        thirds = [*words[2:], ""]
+        triples = [pairs[start] + thirds[start] for start in shared]
+        if (
+            self._triples.isdisjoint(triples)
+            and self._stems.isdisjoint(triples)
+            and self._pairs.isdisjoint([pairs[start] for start in shared])
+        ):
+            return False
+        return any(self._length_at(words, start, pairs[start]) for start in shared)
 
     def _length_at(self, words: Sequence[str], start: int, pair: str) -> int:
         """Return how many words from here on are a sign; 0 for none."""

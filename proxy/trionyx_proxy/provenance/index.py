@@ -175,17 +175,17 @@ class Index:
         ]
         shown = Shown([str(leaves[position].value) for position in trusted])
         signs = self._echo.signs(shown)
-        numbers = self._dialled
+        numbers: set[str] = set()
         if new:
             here = Echo(self._limits.shingles)
-            numbers = numbers | self._remember(here, new)
+            numbers = self._remember(here, new)
             signs |= here.signs(shown)
-        if numbers:
-            signs |= {
-                sign
-                for sign, position in enumerate(trusted)
-                if leaves[position].kind in _DIALLED and numbers & dialled([str(leaves[position].value)])
-            }
+        if numbers or self._dialled:
+            for sign, position in enumerate(trusted):
+                if leaves[position].kind in _DIALLED:
+                    found = dialled([str(leaves[position].value)])
+                    if not (numbers.isdisjoint(found) and self._dialled.isdisjoint(found)):
+                        signs.add(sign)
         if not signs:
             return tuple(leaves)
         labelled = list(leaves)

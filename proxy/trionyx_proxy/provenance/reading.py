@@ -6,7 +6,7 @@ public text. Nothing here decides whether text is hidden; that is the policy's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from trionyx_proxy.arguments import JSON, canonical
 from trionyx_proxy.catalog import ArgumentType, Field, ToolEntry
 from trionyx_proxy.catalog.field import ITSELF
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
-from trionyx_proxy.provenance.document import ResultDocument, read_document
+from trionyx_proxy.provenance.document import ResultDocument, by_container, read_document, rewritten
 from trionyx_proxy.provenance.handles import Hidden
 from trionyx_proxy.provenance.members import MAX_KEYS, MemberNames, Place
 from trionyx_proxy.provenance.origin import Leaf, public
@@ -150,21 +150,21 @@ class _Walk:
         self, value: Scalar, plan: Plan | None, pointer: str, place: Place, parent: dict[str, JSON] | None
     ) -> None:
         """Add one leaf."""
-        if len(self.leaves) > MAX_LEAVES:
+        leaves = self.leaves
+        if len(leaves) > MAX_LEAVES:
             return
-        field = None if plan is None else plan.field
-        if plan is None or field is None:
-            kind, label = _TEXT, self.result_label
-        else:
-            kind, label = field.type, field.label
-            if field.cases:
-                label = self._judged(field, value, parent, place)
-            if self._is_public:
-                label = public(label)
+        kind, label, scope, reader = _TEXT, self.result_label, "", None
+        if plan is not None:
+            scope, reader, field = plan.scope, plan.read, plan.field
+            if field is not None:
+                kind = field.type
+                label = self._judged(field, value, parent, place) if field.cases else field.label
+                if self._is_public:
+                    label = public(label)
         read: str | None = ""
         if isinstance(value, str):
-            if plan is not None and plan.read is not None:
-                read = plan.read(value)
+            if reader is not None:
+                read = reader(value)
         else:
             if kind is _TEXT:
                 kind = _natural(value)
@@ -174,7 +174,8 @@ class _Walk:
             label = public(label)
             kind = _TEXT if isinstance(value, str) else _natural(value)
             read = ""
-        self.leaves.append(Leaf(pointer, value, kind, label, "" if plan is None else plan.scope, read))
+        # Saves the call that only gives the names of the members.
+        leaves.append(tuple.__new__(Leaf, (pointer, value, kind, label, scope, read)))
         self.places.append(place)
 
     def _judged(self, field: Field, value: Scalar, parent: dict[str, JSON] | None, place: Place) -> Label:
@@ -203,24 +204,20 @@ class _Delivery:
         # By identity: labels are few and come from the catalog, and hashing one costs more than the rest.
         self._shown: dict[int, Label] = {}
         self._secret: dict[int, Label] = {}
-        self._short: dict[int, tuple[Label, list[Leaf]]] = {}
+        self._short: dict[int, Label] = {}
+        self._taken: list[Iterable[Leaf]] = []
         self.tokens: dict[Place, str] = {}
         self.names: dict[Place, str] = {}
         self.hidden: list[Hidden] = []
 
-    def take(self, leaves: Iterable[Leaf], places: Iterable[Place], tokens: dict[Place, str]) -> None:
+    def take(self, leaves: Sequence[Leaf], places: Iterable[Place], tokens: dict[Place, str]) -> None:
         """Count values, or put tokens into their places."""
         shown, secret, short = self._shown, self._secret, self._short
-        for leaf, place in zip(leaves, places, strict=True):
-            pointer, value, kind, label, _, _ = leaf
+        self._taken.append(leaves)
+        for (pointer, value, kind, label, _, read), place in zip(leaves, places, strict=True):
             if label.integrity is not Integrity.PUBLIC:
-                if kind is _TEXT:
-                    shown[id(label)] = label
-                elif (known := short.get(id(label))) is not None:
-                    known[1].append(leaf)
-                else:
-                    short[id(label)] = (label, [leaf])
-            elif conforms(kind, value):
+                (shown if kind is _TEXT else short)[id(label)] = label
+            elif conforms(kind, value, read):
                 secret[id(label)] = label
             elif self._hide and isinstance(value, str):
                 tokens[place] = self._concealed(pointer, kind, label, value)
@@ -241,7 +238,10 @@ class _Delivery:
         besides = [
             self.tokens.get((_BESIDE, position), text) for position, text in enumerate(document.besides)
         ]
-        return document.result(original, self._rewritten(value, (0, 0)), besides, blocks)
+        tokens, names = by_container(self.tokens), by_container(self.names)
+        whole = self.tokens.get((0, 0))
+        said = rewritten(value, tokens, names) if whole is None else whole
+        return document.result(original, said, besides, blocks)
 
     def label(self) -> Label:
         """Return the label of what the agent is shown."""
@@ -249,16 +249,22 @@ class _Delivery:
         for label in self._shown.values():
             joined = joined.join(label)
         # Where text of that trust is shown anyway, it does not matter whether the short values are short.
-        for label, leaves in self._short.values():
-            if label.integrity > joined.integrity and not all(
-                conforms(leaf.kind, leaf.value) for leaf in leaves
-            ):
+        for label in self._short.values():
+            if label.integrity > joined.integrity and not all(map(_is_short, self._of(label))):
                 joined = joined.join(label)
             self._secret[id(label)] = label
         self._secret.update((id(hidden.label), hidden.label) for hidden in self.hidden)
         for label in self._secret.values():
-            joined = joined.join(Label(Integrity.USER, label.level, label.readers, label.categories))
+            if label.level or label.readers is not None or label.categories:
+                joined = joined.join(Label(Integrity.USER, label.level, label.readers, label.categories))
         return joined
+
+    def _of(self, label: Label) -> Iterator[Leaf]:
+        """Yield the values with this very label that are no text."""
+        for leaves in self._taken:
+            for leaf in leaves:
+                if leaf.label is label and leaf.kind is not _TEXT:
+                    yield leaf
 
     def _concealed(
         self, pointer: str, kind: ArgumentType, label: Label, content: str | dict[str, Any]
@@ -266,19 +272,9 @@ class _Delivery:
         self.hidden.append(Hidden(self._mint(), pointer, kind, label, content))
         return self.hidden[-1].token
 
-    def _rewritten(self, value: JSON, place: Place) -> JSON:
-        if (token := self.tokens.get(place)) is not None:
-            return token
-        if isinstance(value, dict):
-            here = id(value)
-            return {
-                self.names.get((here, name), name): self._rewritten(member, (here, name))
-                for name, member in value.items()
-            }
-        if isinstance(value, list):
-            here = id(value)
-            return [self._rewritten(element, (here, position)) for position, element in enumerate(value)]
-        return value
+
+def _is_short(leaf: Leaf) -> bool:
+    return conforms(leaf.kind, leaf.value, leaf.normal)
 
 
 def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]) -> tuple[Leaf, ...]:
