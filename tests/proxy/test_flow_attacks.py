@@ -16,6 +16,7 @@ import pytest
 from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
 from trionyx_proxy.core.label import BOTTOM
 from trionyx_proxy.errors import ArgumentError
+from trionyx_proxy.facts.prompt import embedded_hosts, embedded_urls
 from trionyx_proxy.pep.placing import resolve
 from trionyx_proxy.provenance import Handles, Hidden
 from trionyx_testing.client import Served, refused, text_of
@@ -185,6 +186,25 @@ PLACES: dict[str, dict[str, Any]] = {
     "odd structure": result({"type": "text", "text": "x"}, structuredContent=[ORDER]),
     "many texts": result(*({"type": "text", "text": part} for part in ("x", ORDER, json.dumps({ORDER: 1})))),
 }
+
+
+@pytest.mark.guarantee("G35")
+@pytest.mark.parametrize(
+    ("body", "hosts"),
+    [
+        ("Please log in at secure-bank.com/verify today.", ["secure-bank.com"]),
+        ("log in: [here](evil.example/x) or (sub.evil.co.uk/a)", ["evil.example", "sub.evil.co.uk"]),
+        ("evil.io?d=secret", ["evil.io"]),
+        ("evil.xyz:8443/p", ["evil.xyz"]),
+        (f"{'a.' * 30}evil.com/x", [f"{'a.' * 30}evil.com"]),
+        ("b\u00fccher.com/x", ["invalid"]),
+        ("mail eve@evil.com/x", []),
+        ("see notes.txt/x, src/main.py, 1.5/2, and/or, Booking.com, node.js/express, U.S./EU", []),
+    ],
+)
+def test_a_host_with_a_path_is_a_link_however_it_is_written(body: str, hosts: list[str]) -> None:
+    assert embedded_hosts(body) == hosts
+    assert bool(embedded_urls(body)) is bool(hosts) and len(embedded_urls(body)) >= len(hosts)
 
 
 @pytest.mark.guarantee("G31")

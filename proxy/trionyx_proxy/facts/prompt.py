@@ -25,10 +25,18 @@ _ANY_LINK = re.compile(r"((?:https?|ftp|wss?):[/\\]*|[/\\]{2,})([^\s/\\?#<>\"'`)
 _USERINFO = re.compile(r"[^/\\?#\n]{0,512}@([^\s/\\?#<>\"'`)\]}|,;@]*)")
 """What may stand before a link's host; parsers take almost any character there, spaces included."""
 
+# Programs make links of these without being told, and a name with a path is hardly meant as anything else.
+_BARE = (
+    r"(?<![\w.@/\\:-])(?:[^\W_][\w-]{0,62}\.){1,126}"
+    r"(?:com|org|net|edu|gov|int|info|biz|io|co|ai|app|dev|xyz|online|site|top|link|click|shop|club|me|eu|uk|de|ch|at|fr|us"
+    r"|ru|cn|in|example)(?=(?::[0-9]{1,5})?[/?])"
+)
 _WHOLE_LINK = re.compile(
-    r"(?:(?:https?|ftp|wss?):[/\\]*|(?<![\w:])[/\\]{2}(?=[^\s/\\]+\.)|(?<![\w.@/\\-])www\.)[^\s<>\"'`\u2018-\u201f\u00ab\u00bb]+",
+    r"(?:(?:https?|ftp|wss?):[/\\]*|(?<![\w:])[/\\]{2}(?=[^\s/\\]+\.)|(?<![\w.@/\\-])www\.|"
+    rf"{_BARE})[^\s<>\"'`\u2018-\u201f\u00ab\u00bb]+",
     re.IGNORECASE,
 )
+_BARE_HOST = re.compile(_BARE, re.IGNORECASE)
 _DROPPED = dict.fromkeys(map(ord, "\t\r\n"))
 _WWW = re.compile(r"(?<![\w.@/\\-])www\.[^\s/\\?#<>\"'`)\]}|,;:]+", re.IGNORECASE)
 
@@ -66,7 +74,7 @@ def embedded_hosts(text: str) -> list[str]:
     """Return the hosts of everything in a text that may be taken for a link, sorted.
 
     Takes `scheme://…`, `//…` with a dot in its host, backslashes for slashes, and `www.…`; a host that
-    cannot be read strictly appears as `invalid`. Bare names without a scheme are not taken.
+    cannot be read strictly appears as `invalid`. Bare names without a scheme are taken only with a path or query.
     """
     hosts = _hosts_in(text)
     # A mail program resolves character references and drops line breaks and tabs inside an address.
@@ -81,7 +89,7 @@ def embedded_urls(text: str) -> list[str]:
 
     Reads as widely as `embedded_hosts`; a text that shows more links than it spells gives `invalid` besides.
     """
-    may_link = any(mark in text for mark in (":", "/", "\\")) or "www." in text.lower()
+    may_link = any(mark in text for mark in (":", "/", "\\", "?")) or "www." in text.lower()
     links = _WHOLE_LINK.finditer(text) if may_link else ()
     found = dict.fromkeys(match[0].rstrip(_TRAILING) for match in links)
     spelled: set[str] = set()
@@ -106,6 +114,8 @@ def _hosts_in(text: str) -> set[str]:
             if (found := _USERINFO.match(text, match.end(1))) is not None:
                 hosts.add(_host_of(found[1]))
     for match in _WWW.finditer(text) if "www." in text.lower() else ():
+        hosts.add(_host_of(match[0]))
+    for match in _BARE_HOST.finditer(text) if "." in text and ("/" in text or "?" in text) else ():
         hosts.add(_host_of(match[0]))
     return hosts
 
