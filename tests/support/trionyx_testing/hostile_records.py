@@ -68,6 +68,16 @@ ORIGINS = _object(
         "sources": st.lists(SOURCES, max_size=6),
     }
 )
+MESSAGES = _object(
+    {
+        "direction": st.sampled_from(["sent", "received"]) | TEXTS,
+        "id": TEXTS,
+        "kind": TEXTS,
+        "label": LABELS,
+        "peer_agent": TEXTS,
+        "peer_run": TEXTS,
+    }
+)
 BODIES = _object(
     {
         "agent": TEXTS,
@@ -103,6 +113,8 @@ BODIES = _object(
         "failure": _object({"kind": TEXTS, "sent": st.booleans()}),
         "hidden": _object({"bytes": st.integers(), "commit": TEXTS}),
         "withheld": st.booleans(),
+        "messages": st.lists(MESSAGES, max_size=10),
+        "parent": _object({"agent": TEXTS, "depth": st.integers(), "run": TEXTS}),
     }
 )
 TYPES = st.sampled_from(
