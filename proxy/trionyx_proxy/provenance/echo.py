@@ -50,7 +50,10 @@ class Echo:
         # What two neighbouring words must be for any pair or triple to be there.
         self._openers: set[str] = set()
         self._wholes: set[str] = set()
-        self._pieces: dict[str, set[str]] = {}
+        # Texts that are recognised in pieces; and by their first characters, how long they are: a result is compared
+        # with each length once, however many texts begin alike.
+        self._pieces: set[str] = set()
+        self._lengths: dict[str, set[int]] = {}
         self._short_keys: set[int] = set()
         self._count = 0
         self.is_full = False
@@ -163,8 +166,8 @@ class Echo:
             return found
         # Most leaves begin with nothing that was written, and then there is nothing to put together.
         openings = shown.openings
-        if self._pieces.keys().isdisjoint(openings) and all(
-            self._pieces.keys().isdisjoint({opening[:length] for opening in openings})
+        if self._lengths.keys().isdisjoint(openings) and all(
+            self._lengths.keys().isdisjoint({opening[:length] for opening in openings})
             for length in self._short_keys
         ):
             return found
@@ -173,9 +176,9 @@ class Echo:
             if not run:
                 continue
             start = starts[position]
-            for piece in self._pieces.get(stream[start : start + KEY_CHARS], ()):
-                end = start + len(piece)
-                if len(piece) >= MIN_PIECE and stream.startswith(piece, start):
+            for length in self._lengths.get(stream[start : start + KEY_CHARS], ()):
+                end = start + length
+                if MIN_PIECE <= length <= len(stream) - start and stream[start:end] in self._pieces:
                     last = position
                     while starts[last + 1] < end:
                         last += 1
@@ -190,10 +193,10 @@ class Echo:
         reached = {0}
         for start in range(len(run)):
             if start in reached:
-                for length in range(1, KEY_CHARS + 1):
-                    for piece in self._pieces.get(run[start : start + length], ()):
-                        if run.startswith(piece, start):
-                            reached.add(start + len(piece))
+                for key_chars in range(1, KEY_CHARS + 1):
+                    for length in self._lengths.get(run[start : start + key_chars], ()):
+                        if run[start : start + length] in self._pieces:
+                            reached.add(start + length)
         return len(run) in reached
 
     def _remember(self, text: str, stride: int) -> None:
@@ -261,7 +264,8 @@ class Echo:
     def _keep_piece(self, whole: str) -> None:
         if len(whole) <= SHORT_CHARS:
             key = whole[:KEY_CHARS]
-            self._pieces.setdefault(key, set()).add(whole)
+            self._pieces.add(whole)
+            self._lengths.setdefault(key, set()).add(len(whole))
             if len(key) < KEY_CHARS:
                 self._short_keys.add(len(key))
 
