@@ -37,7 +37,7 @@ class Contents:
     """What the files say, once nothing is wrong with them.
 
     Args:
-        notes: rules that are switched off, each as `path: message`.
+        notes: rules that are switched off and agents that list each other on one side only, each as `path: message`.
     """
 
     revision: int
@@ -101,7 +101,8 @@ def examine(files: Mapping[str, bytes]) -> tuple[Contents | None, list[str]]:
             f"{owner}: {identity} is switched off: {rules[identity].title}"
             for identity, position in sorted(positions.items())
             if position == "off" and identity in rules
-        ),
+        )
+        + tuple(f"{owners['peers']}: {note}" for note in _one_sided(data.get("peers"))),
     )
     return contents, sorted(set(problems))
 
@@ -113,6 +114,24 @@ def sources_digest(files: Mapping[str, bytes]) -> str:
         [name, hashlib.sha256(files[name]).hexdigest()] for name in ["capabilities.json", *sources]
     ]
     return hashlib.sha256(canonical(listing)).hexdigest()
+
+
+def _one_sided(peers: Json) -> list[str]:
+    """Say which agents would talk to one that does not list them: nothing passes between those."""
+    listed = {
+        (agent, side, other)
+        for agent, peer in (peers.items() if isinstance(peers, dict) else ())
+        if isinstance(peer, dict)
+        for side in ("send_to", "receive_from")
+        if isinstance(others := peer.get(side), list)
+        for other in others
+    }
+    back = {"send_to": "receive_from", "receive_from": "send_to"}
+    return [
+        f"`{agent}` lists `{other}` in {side}, and `{other}` does not list `{agent}` in {back[side]}"
+        for agent, side, other in sorted(listed, key=str)
+        if (other, back[side], agent) not in listed
+    ]
 
 
 def _merged(documents: Mapping[str, Json], problems: list[str]) -> tuple[dict[str, Json], dict[str, str]]:

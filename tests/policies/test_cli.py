@@ -52,6 +52,26 @@ def test_check_names_what_is_switched_off(directory: Path, capsys: pytest.Captur
     ]
 
 
+@pytest.mark.usefixtures("without_opa")
+def test_check_names_agents_that_list_each_other_on_one_side_only(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = directory / "data/peers.json"
+    clearance = {"categories": "*", "integrity": "org", "level": "internal", "readers": []}
+    found = json.loads(path.read_text())
+    found["trionyx"]["peers"] = {
+        "boss": {"send_to": ["clerk", "gone"], "receive_from": ["clerk"], "clearance": clearance},
+        "clerk": {"send_to": [], "receive_from": ["boss"], "clearance": clearance},
+    }
+    path.write_text(json.dumps(found))
+    assert main(["check", str(directory)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "peers.json" in line]
+    assert notes == [
+        "note: data/peers.json: `boss` lists `clerk` in receive_from, and `clerk` does not list `boss` in send_to",
+        "note: data/peers.json: `boss` lists `gone` in send_to, and `gone` does not list `boss` in receive_from",
+    ]
+
+
 def test_check_looks_at_the_sources_where_opa_is(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pack = directory / "policy/packs/limits.rego"
     pack.write_text(pack.read_text().replace("input.run.calls", "input.run.call"))
