@@ -30,7 +30,8 @@ from trionyx_proxy.catalog import Catalog, ToolEntry
 from trionyx_proxy.core.label import Integrity, Label
 from trionyx_proxy.core.request import CallId, Request, Result, Tool
 from trionyx_proxy.pep.delivery import sealed_result
-from trionyx_proxy.pep.ledger import Ledger, Resolved
+from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.placing import Resolved
 from trionyx_testing.memory import ledger
 
 HISTORIES = (0, 50, 200, 800)
