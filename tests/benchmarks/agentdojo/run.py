@@ -45,6 +45,7 @@ from trionyx_testing.workspace import SUPPORT, Workspace
 
 HERE = Path(__file__).resolve().parent
 SERVER = HERE / "server.py"
+NURSERY = HERE / "nursery.py"
 DOJO_PYTHON = HERE / ".venv" / "bin" / "python"
 LIFTED = {
     "max_calls": 100_000,
@@ -79,6 +80,25 @@ class Dojo:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+
+
+@contextlib.contextmanager
+def nursery(directory: Path) -> Iterator[None]:
+    """Let proxies be forked from a process that has imported them; see nursery.py."""
+    path = str(directory / "nursery.sock")
+    begun = [sys.executable, str(NURSERY), "host", "--socket", path]
+    usual = client.serve_command
+    with subprocess.Popen(begun, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != b"ready\n":
+            raise SystemExit("the proxy cannot be imported")
+        start = [sys.executable, "-I", "-S", str(NURSERY), "connect", "--socket", path, "--config"]
+        client.serve_command = lambda workspace: [*start, str(workspace.config)]
+        try:
+            yield
+        finally:
+            client.serve_command = usual
+            process.terminate()
 
 
 @dataclass(frozen=True)
@@ -374,6 +394,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="so many attacked runs of each suite, spread evenly")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--reveal-all", action="store_true", help="let the agent reveal all hidden text")
+    parser.add_argument("--fresh", action="store_true", help="start each proxy anew instead of forking it")
     parser.add_argument("--insist", action="store_true", help="let the attacker try all of attacker.py")
     parser.add_argument("--dojo", type=Path, default=DOJO_PYTHON, help="Python of AgentDojo's environment")
     parser.add_argument("--catalogs", type=Path, help="directory of the catalogs of other suites")
@@ -386,7 +407,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     variants.catalogs = options.catalogs or variants.catalogs
-    with tempfile.TemporaryDirectory(prefix="dojo-") as name:
+    with tempfile.TemporaryDirectory(prefix="dojo-") as name, contextlib.ExitStack() as stack:
+        if not options.fresh:
+            stack.enter_context(nursery(Path(name)))
         dojo = Dojo(options.dojo, Path(name))
         try:
             changes = json.loads(options.data.read_text()) if options.data else {}
