@@ -211,7 +211,10 @@ class Admission:
         # INVARIANT: handles are replaced before anything else looks at the arguments, so that what is decided,
         # recorded and sent is one value.
         # What is admitted again holds text where the handles were, and that text's own words name no handle.
-        resolved = self._ledger.resolve(arguments, pin.entry) if before is None else Resolved(arguments)
+        resolved = Resolved(arguments)
+        if before is None:
+            is_own = pin.tool.server == NATIVE
+            resolved = self._ledger.resolve(arguments, pin.entry, in_content_only=is_own)
         if resolved.handled:
             check(resolved.arguments, self._limits)
         checked = pin.schema.apply(resolved.arguments)

@@ -80,13 +80,14 @@ class Ledger:
         self._resources = resources
         self._births: dict[str, tuple[str, str]] = {}
 
-    def resolve(self, arguments: JSON, entry: ToolEntry) -> Resolved:
+    def resolve(self, arguments: JSON, entry: ToolEntry, *, in_content_only: bool = False) -> Resolved:
         """Put the text behind each handle in its place, see `placing.resolve`.
 
         Raises:
-            ArgumentError: there is no such handle in this run, what it stands for is no text, or it is too much.
+            ArgumentError: a handle stands where none may, there is no such handle in this run, what it stands for is
+                no text, or it is too much.
         """
-        return resolve(arguments, entry, self.handles)
+        return resolve(arguments, entry, self.handles, in_content_only=in_content_only)
 
     def origins(self, resolved: Resolved, entry: ToolEntry, before: Request | None = None) -> list[JSON]:
         """Give `facts.origins`: where each described argument came from, and each link in a text.

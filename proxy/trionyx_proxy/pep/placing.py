@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from trionyx_proxy.arguments import ARGUMENTS, JSON, pointer
-from trionyx_proxy.catalog import ArgumentType, Role, ToolEntry
+from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.facts.call import Path
 from trionyx_proxy.provenance import TOKEN, Handles, Hidden
@@ -32,21 +32,26 @@ class Resolved:
     handled: Mapping[Path, Hidden] = field(default_factory=dict)
 
 
-def resolve(arguments: JSON, entry: ToolEntry, handles: Handles) -> Resolved:
+def resolve(
+    arguments: JSON, entry: ToolEntry, handles: Handles, *, in_content_only: bool = False
+) -> Resolved:
     """Put the text behind each handle in its place.
 
     A handle is a whole argument, as its token or as `{"$trx": "h…"}`; tokens within a longer text are replaced
-    where the argument is content. A tool of the proxy's own takes the handle itself.
+    where the argument is content. A tool of the proxy's own takes the handle itself, or a text as content: what it
+    answers to a choice or a bound of an unread text would tell that text.
 
     Args:
         arguments: as received.
         entry: the tool.
         handles: of the run.
+        in_content_only: the tool is the proxy's own.
 
     Raises:
-        ArgumentError: there is no such handle in this run, what it stands for is no text, or it is too much.
+        ArgumentError: a handle stands where none may, there is no such handle in this run, what it stands for is no
+            text, or it is too much.
     """
-    placing = _Placing(entry, handles)
+    placing = _Placing(entry, handles, in_content_only)
     return Resolved(placing.placed(arguments, (), ()), placing.handled)
 
 
@@ -57,8 +62,9 @@ class _Placing:
     many times would otherwise fill the memory before anything measured it.
     """
 
-    def __init__(self, entry: ToolEntry, handles: Handles) -> None:
+    def __init__(self, entry: ToolEntry, handles: Handles, in_content_only: bool) -> None:
         self._entry = entry
+        self._in_content_only = in_content_only
         self._handles = handles
         self._left = ARGUMENTS.max_bytes
         self.handled: dict[Path, Hidden] = {}
@@ -70,6 +76,7 @@ class _Placing:
             return value
         match value:
             case dict() if value.keys() == {_REFERENCE}:
+                self._check(argument, path)
                 return self._text(value[_REFERENCE], path)
             case dict():
                 return {
@@ -81,11 +88,17 @@ class _Placing:
                     for position, element in enumerate(value)
                 ]
             case str() if TOKEN.fullmatch(value):
+                self._check(argument, path)
                 return self._text(value, path)
             case str() if argument is not None and argument.role in _CONTENT and TOKEN.search(value):
+                self._check(argument, path)
                 return TOKEN.sub(lambda token: self._text(token[0], path), value)
             case _:
                 return value
+
+    def _check(self, argument: Argument | None, path: Path) -> None:
+        if self._in_content_only and (argument is None or argument.role is not Role.CONTENT):
+            raise ArgumentError("handle", pointer(path), "takes no handle")
 
     def _text(self, handle: JSON, path: Path) -> str:
         hidden = self._handles.find(handle) if isinstance(handle, str) else None
