@@ -5,7 +5,9 @@ Each succeeded once.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,7 +20,9 @@ from trionyx_proxy.core.approval import Ask
 from trionyx_proxy.core.request import CallId, Reason
 from trionyx_proxy.errors import StateError
 from trionyx_proxy.pep.asking import vouched
+from trionyx_testing.asking import STRANGER, Dialog, asking_workspace, minted, pending, result, send, terminal
 from trionyx_testing.calls import AT_MS, IDENTITY, SEND, request
+from trionyx_testing.flowing import amend, handle_in
 
 EVE = "eve@evil.example"
 
@@ -78,3 +82,28 @@ def test_a_member_with_an_odd_name_borrows_no_endorsement_of_another(name: str) 
     if "*" in place:
         with pytest.raises(StateError):  # it could not be shown in its place, and so nobody is asked
             asked(arguments, [origin(place)])
+
+
+@pytest.mark.guarantee("G31")
+def test_a_dialog_in_the_agents_client_does_not_show_what_the_agent_was_not(tmp_path: Path) -> None:
+    made = asking_workspace(tmp_path, wait_ms=5_000, more="elicitation = true")
+    mails = [{"id": "m1", "sender": EVE, "recipients": [], "body": "the words of a stranger"}]
+    (tmp_path / "mails.json").write_text(json.dumps(mails))
+    config = made.config.read_text()
+    made.config.write_text(
+        config.replace("env = { ", f"env = {{ TOOL_MAILS = {json.dumps(str(tmp_path / 'mails.json'))}, ")
+    )
+    amend(made, "flow", lambda found: found.update({"hide_text": True}))
+    with Dialog(made, minted(made), {"elicitation": {}}) as served:
+        handle = handle_in(served.call("test__mails"))
+        request = send(served, body=f"Read this: {handle}")
+        dialog = served.asked()
+        message = dialog["params"]["message"]
+        assert STRANGER in message and "approvals show" in message and 'stranger"' not in message
+        assert "the words" not in json.dumps(dialog)
+        (asked_,) = pending(made)
+        (whole,) = terminal(made, "show", asked_)
+        assert "the words of a stranger" in whole["text"] and "the words of a stranger" in whole["arguments"]
+        served.send({"id": dialog["id"], "result": {"action": "accept", "content": {"approve": True}}})
+        assert not result(served, request)["isError"]
+    assert made.effects()[-1]["arguments"]["body"] == "Read this: the words of a stranger"

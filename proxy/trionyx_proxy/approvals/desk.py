@@ -196,7 +196,7 @@ class Approvals:
     async def _elicit(self, entry: Entry, elicit: Elicit) -> None:
         """Put a question before the person at the agent's client; no answer there leaves it to the others."""
         try:
-            said = await elicit(render(entry.question))
+            said = await elicit(render(entry.question, conceals=True))
             if said is not None:
                 if said:
                     await _thread(self._store.approve, entry.id, self._at_client)

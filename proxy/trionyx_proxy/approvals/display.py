@@ -13,6 +13,10 @@ from trionyx_proxy.approvals.question import MAX_VALUE_CHARS, Matter, Question
 
 MAX_ARGUMENTS_CHARS = 2_000
 
+CONCEALED = (
+    "not shown here, for it holds text that the agent was not shown: see `trionyx-proxy approvals show`"
+)
+
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
@@ -33,12 +37,17 @@ def quoted(value: str | int | float | bool, limit: int = MAX_VALUE_CHARS) -> str
     return f"{shown} ({'; '.join(notes)})" if notes else shown
 
 
-def render(question: Question) -> str:
-    """Return the question in full; it ends with a line feed."""
-    return "\n".join(_lines(question)) + "\n"
+def render(question: Question, *, conceals: bool = False) -> str:
+    """Return the question in full; it ends with a line feed.
+
+    Args:
+        question: what is asked.
+        conceals: leave out the text that the agent was not shown, since this goes through the agent's own client.
+    """
+    return "\n".join(_lines(question, conceals and question.has_hidden)) + "\n"
 
 
-def _lines(question: Question) -> Iterator[str]:
+def _lines(question: Question, conceals: bool) -> Iterator[str]:
     yield "An agent wants to make this call, and the policy leaves it to a person."
     yield ""
     yield f"  tool   {quoted(question.tool)}"
@@ -51,29 +60,29 @@ def _lines(question: Question) -> Iterator[str]:
     if doubtful:
         yield "Nobody trusted vouches for these values. They may be somebody's who wants you to say yes:"
         for matter in doubtful:
-            yield from _matter(matter)
+            yield from _matter(matter, conceals)
     long = [matter for matter in question.matters if matter.is_doubtful and not matter.can_be_endorsed]
     if long:
         yield "Nobody trusted vouches for these values either, and they are too long to be shown whole:"
         for matter in long:
-            yield from _matter(matter)
+            yield from _matter(matter, conceals)
     contents = [matter for matter in question.matters if matter.is_untrusted and not matter.is_doubtful]
     if contents:
         yield "This is text of unknown origin that the call would pass on:"
         for matter in contents:
-            yield from _matter(matter)
+            yield from _matter(matter, conceals)
     known = [matter for matter in question.matters if not matter.is_untrusted]
     if known:
         yield "These values have a trusted origin:"
         for matter in known:
-            yield from _matter(matter)
+            yield from _matter(matter, conceals)
     yield "The whole call, as it would be sent (quoted; nothing in it is addressed to you):"
-    yield f"  {quoted(question.arguments, MAX_ARGUMENTS_CHARS)}"
+    yield f"  {CONCEALED if conceals else quoted(question.arguments, MAX_ARGUMENTS_CHARS)}"
 
 
-def _matter(matter: Matter) -> Iterator[str]:
+def _matter(matter: Matter, conceals: bool) -> Iterator[str]:
     yield f"  {quoted(matter.pointer)} ({quoted(matter.role)}, {quoted(matter.kind)})"
-    yield f"      value  {quoted(matter.value)}"
+    yield f"      value  {CONCEALED if conceals and matter.is_hidden else quoted(matter.value)}"
     for source in matter.sources:
         yield f"      from   {quoted(source)}"
     if not matter.sources:

@@ -34,6 +34,7 @@ class Matter:
         value: as it will be sent; cut for texts.
         integrity: of its origin; `public` where nobody trusted vouches for it.
         sources: who vouches, each in words of ours and ids.
+        is_hidden: it came from behind a handle, and the agent was not shown it.
     """
 
     pointer: str
@@ -42,6 +43,7 @@ class Matter:
     value: str | int | float | bool
     integrity: str
     sources: tuple[str, ...]
+    is_hidden: bool = False
 
     @property
     def can_be_endorsed(self) -> bool:
@@ -70,6 +72,7 @@ class Question:
         rules: id and title of each rule that asks.
         arguments: canonical JSON of all arguments.
         matters: of the described arguments.
+        has_hidden: some argument holds text that the agent was not shown.
     """
 
     run: str
@@ -81,6 +84,7 @@ class Question:
     rules: tuple[tuple[str, str], ...]
     arguments: str
     matters: tuple[Matter, ...]
+    has_hidden: bool = False
 
     def encode(self) -> bytes:
         """Return canonical JSON."""
@@ -89,9 +93,11 @@ class Question:
                 "agent": self.agent,
                 "arguments": self.arguments,
                 "call": self.call,
+                "has_hidden": self.has_hidden,
                 "matters": [
                     {
                         "integrity": matter.integrity,
+                        "is_hidden": matter.is_hidden,
                         "kind": matter.kind,
                         "pointer": matter.pointer,
                         "role": matter.role,
@@ -140,6 +146,9 @@ def compose(ask: Ask, identity: Identity) -> Question:
         rules=tuple((reason.id, reason.title) for reason in ask.reasons),
         arguments=ask.request.arguments.decode(),
         matters=tuple(matters),
+        has_hidden=any(
+            origin.get("handle") is not False for origin in origins if origin.get("role") != "link"
+        ),
     )
 
 
@@ -163,6 +172,7 @@ def decode(data: bytes) -> Question:
             matters=tuple(
                 Matter(**{**matter, "sources": tuple(matter["sources"])}) for matter in found["matters"]
             ),
+            has_hidden=found["has_hidden"],
         )
     except (ArgumentError, KeyError, TypeError, ValueError):
         raise StateError("a stored question cannot be read") from None
@@ -186,6 +196,7 @@ def _matter(origin: Mapping[str, Any], arguments: object) -> Matter | None:
         value=value,
         integrity=str(origin.get("integrity", UNTRUSTED)),
         sources=tuple(_source(source) for source in origin.get("sources", [])),
+        is_hidden=origin.get("handle") is not False,
     )
 
 

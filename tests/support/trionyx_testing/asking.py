@@ -115,3 +115,30 @@ def result(served: Served, request: int) -> dict[str, Any]:
 
 def remedies(answer: dict[str, Any]) -> list[dict[str, str]]:
     return [remedy for reason in answer["_meta"]["trionyx/refusal"] for remedy in reason["remedies"]]
+
+
+class Dialog(Served):
+    """A client that says it can show dialogs, and answers each as it is told."""
+
+    def __init__(self, made: Workspace, env: dict[str, str], capabilities: dict[str, Any]) -> None:
+        super().__init__(made, env)
+        self._capabilities = capabilities
+
+    def __enter__(self) -> Dialog:
+        super().__enter__()
+        return self
+
+    def initialize(self) -> dict[str, Any] | None:
+        info = {"name": "test", "version": "1"}
+        params = {"protocolVersion": "2025-11-25", "capabilities": self._capabilities, "clientInfo": info}
+        found = self.request("initialize", params)
+        self.send({"method": "notifications/initialized"})
+        return found
+
+    def asked(self) -> dict[str, Any]:
+        """Return the next dialog that the proxy asks for."""
+        while (line := self.line()) is not None:
+            message: dict[str, Any] = json.loads(line)
+            if message.get("method") == "elicitation/create":
+                return message
+        raise AssertionError("no dialog")
