@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -123,7 +125,7 @@ def receive(
             reception = Reception(BOSS, mailbox, label=lambda: own, index=index, handles=Handles())
 
             async def take() -> Told:
-                return await reception.receive(RECEIVE, peers, hides_text=hides)
+                return await reception.receive(RECEIVE, peers, max_bytes=1 << 20, hides_text=hides)
 
             return anyio.run(take), index
         finally:
@@ -209,3 +211,81 @@ def test_the_source_of_a_number_is_the_call_that_received_it() -> None:
     _, index = receive(BOTTOM, "answer", {"n": 17}, category=1)
     (source,) = index.origin(17, ArgumentType.INTEGER, Role.AMOUNT).sources
     assert source == Source("result", RECEIVE.call, "trionyx_receive", "/messages/0/answer/n")
+
+
+def waiting(mailbox: Mailbox, *contents: str, label: Label = BOTTOM) -> Reception:
+    """Put messages for a run and give its incoming side."""
+    now = time.time_ns() // 1_000_000
+    for content in contents:
+        envelope = Envelope(
+            mint_ulid(), "", "emma", "message", "clerk", mint_ulid(), "boss", "", "", label, now, now + DAY_MS
+        )
+        mailbox.put(Message(envelope, canonical(content), b"{}"), Room(99, 99))
+    index = Index(EMPTY, b"k" * 32)
+    return Reception(BOSS, mailbox, label=lambda: BOTTOM, index=index, handles=Handles())
+
+
+def take(reception: Reception, call: str, *, max_bytes: int = 1 << 20) -> list[str]:
+    """Receive what fits, and return the words of the messages."""
+
+    async def received() -> Told:
+        request = replace(RECEIVE, call=CallId(call))
+        return await reception.receive(request, PEERS, max_bytes=max_bytes, hides_text=True)
+
+    told = anyio.run(received)
+    assert len(canonical(told.reading.result)) <= max_bytes
+    messages = told.reading.result["structuredContent"]["messages"]
+    assert len(messages) == len(told.messages)
+    return [message["message"] for message in messages]
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
+    opened = Mailbox.open(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.guarantee("G34")
+def test_what_was_not_delivered_waits_again_for_the_next_call(mailbox: Mailbox) -> None:
+    reception = waiting(mailbox, "one", "two")
+    assert take(reception, "C1") == ["one", "two"]
+    reception.ended("C1", is_delivered=False)
+    assert take(reception, "C2") == ["one", "two"]
+    reception.ended("C2", is_delivered=True)
+    assert take(reception, "C3") == []
+
+
+def test_calls_receive_one_after_the_other(mailbox: Mailbox) -> None:
+    reception = waiting(mailbox, "one")
+
+    async def both() -> list[int]:
+        found: list[int] = []
+
+        async def receive(call: str) -> None:
+            request = replace(RECEIVE, call=CallId(call))
+            told = await reception.receive(request, PEERS, max_bytes=1 << 20, hides_text=True)
+            found.append(len(told.messages))
+            # The agent withdraws the first, and the second must not have missed what it took.
+            reception.ended(call, is_delivered=len(found) > 1)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive, "C1")
+            tasks.start_soon(receive, "C2")
+        return found
+
+    assert anyio.run(both) == [1, 1]
+
+
+@pytest.mark.parametrize("content", ['"' * 1_000, "\n" * 1_000, "x" * 1_000, "é" * 1_000])
+def test_messages_come_as_many_as_fit_and_none_is_in_the_way_of_the_rest(
+    mailbox: Mailbox, content: str
+) -> None:
+    reception = waiting(mailbox, content, "short", content, content, "short")
+    found: list[str] = []
+    for number in range(5):
+        found += take(reception, f"C{number}", max_bytes=2_048)
+        reception.ended(f"C{number}", is_delivered=True)
+    assert len(found) == 5
+    # What does not fit a whole result comes as a handle, trusted or not.
+    assert {words if words == "short" else words[:6] for words in found} <= {"short", "⟦trx:h", content[:6]}

@@ -56,7 +56,7 @@ CREATE TABLE message (
     sealed BLOB NOT NULL,      -- content, bound to all of the above
     taken_run TEXT NOT NULL,
     taken_call TEXT NOT NULL   -- empty while it waits
-) STRICT, WITHOUT ROWID""".strip(),
+) STRICT""".strip(),
     """
 CREATE TABLE question (
     id TEXT PRIMARY KEY,
@@ -231,7 +231,7 @@ class Mailbox:
         found = self._database.read(
             f"SELECT {_ENVELOPE}, length(sealed) FROM message WHERE tenant = ? AND to_agent = ? "  # noqa: S608
             "AND (to_run = ? OR (to_run = '' AND user = coalesce(?, user))) AND taken_call = '' "
-            "AND expires_ms > ? ORDER BY id",
+            "AND expires_ms > ? ORDER BY rowid",
             (tenant, agent, run, user, now_ms),
         )
         return tuple((read_envelope(row[:-1]), row[-1]) for row in found)
@@ -245,11 +245,29 @@ class Mailbox:
                     (run, call, id_),
                 )
         taken = self._database.read(
-            f"SELECT {_ENVELOPE}, sealed FROM message WHERE taken_run = ? AND taken_call = ? ORDER BY id",  # noqa: S608 - constant
+            f"SELECT {_ENVELOPE}, sealed FROM message WHERE taken_run = ? AND taken_call = ? ORDER BY rowid",  # noqa: S608 - constant
             (run, call),
         )
         read = (read_message(row, self._seal) for row in taken)
         return tuple(message for message in read if message is not None)
+
+    def release(self, ids: Collection[str], *, run: str, call: str) -> None:
+        """Let wait again what one call took."""
+        with self._database.changing() as change:
+            for id_ in ids:
+                change(
+                    "UPDATE message SET taken_run = '', taken_call = '' "
+                    "WHERE id = ? AND taken_run = ? AND taken_call = ?",
+                    (id_, run, call),
+                )
+
+    def release_call(self, run: str, call: str) -> None:
+        """Let wait again all that one call took."""
+        with self._database.changing() as change:
+            change(
+                "UPDATE message SET taken_run = '', taken_call = '' WHERE taken_run = ? AND taken_call = ?",
+                (run, call),
+            )
 
     def give_back(self, run: str, received: Collection[str]) -> None:
         """Let wait again what a run took in calls that did not receive it.

@@ -56,6 +56,17 @@ def read_message(text: str) -> JSON:
     return value
 
 
+def check_size(text: str) -> str:
+    """Return a text of which nothing may be told but its size.
+
+    Raises:
+        MessageError: it is too long.
+    """
+    if len(text.encode()) > MAX_OBJECT_BYTES:
+        raise MessageError(f"a message has at most {MAX_OBJECT_BYTES} bytes")
+    return text
+
+
 def leaves(value: JSON, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Scalar]]:
     """Yield the values in a message that are no containers, in an order that depends on the message alone."""
     if isinstance(value, dict):

@@ -31,7 +31,7 @@ from trionyx_proxy.messages.questions import (
     read_questions,
     stored_questions,
 )
-from trionyx_proxy.messages.structure import MessageError, leaves, read_message
+from trionyx_proxy.messages.structure import MessageError, check_size, leaves, read_message
 from trionyx_proxy.messages.wording import PARENT
 from trionyx_proxy.pep.reception import Reception
 from trionyx_proxy.pep.replies import Told, failed, recorded, said, secrecy, untrusting
@@ -110,11 +110,12 @@ class Conversation:
             case _:
                 return {}
 
-    async def call(self, request: Request, *, hides_text: bool, is_approved: bool) -> Told:
+    async def call(self, request: Request, *, max_bytes: int, hides_text: bool, is_approved: bool) -> Told:
         """Carry out one decided call; what cannot be is a tool error in the host's words.
 
         Args:
             request: as it was decided.
+            max_bytes: limit on what is shown.
             hides_text: untrusted text becomes handles.
             is_approved: a person has approved this very call.
 
@@ -127,7 +128,9 @@ class Conversation:
                 case "trionyx_send":
                     return await self._send(request, given)
                 case "trionyx_receive":
-                    return await self._reception.receive(request, self._peers(), hides_text=hides_text)
+                    return await self._reception.receive(
+                        request, self._peers(), max_bytes=max_bytes, hides_text=hides_text
+                    )
                 case "trionyx_ask":
                     return await self._ask(request, given, is_approved)
                 case "trionyx_answer":
@@ -137,9 +140,14 @@ class Conversation:
         except MessageError as error:
             return failed(str(error))
 
+    def ended(self, call: str, *, is_delivered: bool) -> None:
+        """Note that a call is over, and let wait again what it took and the agent did not get."""
+        self._reception.ended(call, is_delivered=is_delivered)
+
     async def _send(self, request: Request, given: Mapping[str, Any]) -> Told:
         agent, run = self._addressee(given["to"])
-        content = read_message(given["message"])
+        # INVARIANT: whether hidden text has the form of a message is not told: what holds some is a text.
+        content = (check_size if _is_handled(request) else read_message)(given["message"])
         label = _outgoing(self._label(), request)
         # A child may report to its parent whatever the lists say: whoever minted it meant it to.
         peers = self._permitted(agent, label, reports=bool(run))
@@ -166,6 +174,9 @@ class Conversation:
         return Told(said({"question_id": asked.id}), (told,))
 
     async def _answer(self, request: Request, given: Mapping[str, Any]) -> Told:
+        if _is_handled(request):
+            # Whether unread text is an answer would be told for nothing.
+            raise MessageError("no handle may stand in an answer; send a message")
         asked = self._asked(given["question_id"])
         peers = self._peers()
         if asked is None or not peers.permits(asked.asker_agent, self._identity.agent):
@@ -277,9 +288,12 @@ def _outgoing(label: Label, request: Request) -> Label:
 
     What stands behind a handle is untrusted though the run was never shown it.
     """
+    return label.join(Label(Integrity.PUBLIC if _is_handled(request) else Integrity.ORG))
+
+
+def _is_handled(request: Request) -> bool:
     origins = orjson.loads(request.facts).get("origins", [])
-    is_handled = any(origin["handle"] for origin in origins)
-    return label.join(Label(Integrity.PUBLIC if is_handled else Integrity.ORG))
+    return any(origin["handle"] for origin in origins)
 
 
 def _allowance(peers: Peers, asked: Asked, *, is_extended: bool = False) -> Allowance:

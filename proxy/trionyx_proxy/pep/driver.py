@@ -229,8 +229,11 @@ class Driver:
     def _end(self, call: CallId, ending: Ending) -> None:
         opened = self._open.pop(call, None)
         self._seeking.ended(call)
+        is_delivered = False
         if opened is not None and not opened.ending.done():
             opened.ending.set_result(ending)
+            is_delivered = isinstance(ending, Result)
+        self._exchange.ended(call, is_delivered=is_delivered)
         if not self._open:
             self._idle.set()
 

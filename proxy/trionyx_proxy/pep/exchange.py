@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from trionyx_proxy.arguments import canonical
 from trionyx_proxy.core.effect import ForwardCall
-from trionyx_proxy.core.request import Failure, FailureKind, Request, Result
+from trionyx_proxy.core.request import CallId, Failure, FailureKind, Request, Result
 from trionyx_proxy.errors import StateError
 from trionyx_proxy.messages.wording import SPEAKING
 from trionyx_proxy.pep.admission import NATIVE, Admission
@@ -34,8 +34,11 @@ class ToolServer(Protocol):
 class Speaker(Protocol):
     """The part of `pep.conversation.Conversation` that an exchange needs."""
 
-    async def call(self, request: Request, *, hides_text: bool, is_approved: bool) -> Told:
+    async def call(self, request: Request, *, max_bytes: int, hides_text: bool, is_approved: bool) -> Told:
         """Carry out one decided call of a tool for messages."""
+
+    def ended(self, call: str, *, is_delivered: bool) -> None:
+        """Note that a call is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,20 @@ class Exchange:
         except StateError:
             return Failure(FailureKind.GARBAGE, "what the tool read cannot be kept track of", sent=True)
 
+    def ended(self, call: CallId, *, is_delivered: bool) -> None:
+        """Note that a call is over, and whether the agent got its result."""
+        if self._conversation is not None:
+            self._conversation.ended(call, is_delivered=is_delivered)
+
     async def _speak(self, effect: ForwardCall, limit: int) -> Result | Failure:
         if self._conversation is None:
             return Failure(FailureKind.UNAVAILABLE, "this run talks to nobody", sent=False)
         try:
             told = await self._conversation.call(
-                effect.request, hides_text=effect.hides_text, is_approved=effect.is_approved
+                effect.request,
+                max_bytes=limit,
+                hides_text=effect.hides_text,
+                is_approved=effect.is_approved,
             )
         except StateError:
             return Failure(FailureKind.UNAVAILABLE, "the mailbox cannot be used", sent=True)

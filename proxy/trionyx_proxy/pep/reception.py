@@ -7,9 +7,9 @@ text becomes a handle, like any other untrusted text; its typed answers are show
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import orjson
@@ -20,6 +20,7 @@ from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.core.account import Identity
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.core.request import Request
+from trionyx_proxy.errors import StateError
 from trionyx_proxy.messages.letter import Envelope, Message
 from trionyx_proxy.messages.mailbox import Mailbox
 from trionyx_proxy.messages.peers import Peers
@@ -33,6 +34,9 @@ MAX_RECEIVED: Final = 8
 
 MAX_RECEIVED_BYTES: Final = 96 << 10
 """Of all messages of one call but the first."""
+
+_ROOM_FOR_META: Final = 256
+"""Bytes of what delivery adds to a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +74,64 @@ class Reception:
         self._label = label
         self._index = index
         self._handles = handles
+        self._taken: dict[str, anyio.Event] = {}
 
-    async def receive(self, request: Request, peers: Peers, *, hides_text: bool) -> Told:
-        """Take what waits for the run, and read it.
+    async def receive(self, request: Request, peers: Peers, *, max_bytes: int, hides_text: bool) -> Told:
+        """Take what waits for the run, and read it, as far as it fits into one result.
 
         Args:
             request: the decided call.
             peers: what the policy in force says.
+            max_bytes: limit on what is shown.
             hides_text: untrusted text becomes handles.
 
         Raises:
             StateError: the mailbox cannot be used.
         """
+        # One after the other: what a withdrawn call gives back must not be missed by the next.
+        while self._taken:
+            await next(iter(self._taken.values())).wait()
+        self._taken[request.call] = anyio.Event()
         taken = await anyio.to_thread.run_sync(lambda: self._take(request, peers))
         parts: list[_Part] = []
-        label = BOTTOM
         for message in taken:
             part = self._read(request, message, f"/messages/{len(parts)}", hides_text)
+            if not _fits([*parts, part], max_bytes) and not parts:
+                # Nothing that is sent may keep a run from what is sent after it.
+                part = self._hidden(message, f"/messages/{len(parts)}")
+            elif not _fits([*parts, part], max_bytes):
+                break
             parts.append(part)
+        rest = [message.envelope.id for message in taken[len(parts) :]]
+        if rest:
+            await anyio.to_thread.run_sync(
+                lambda: self._mailbox.release(rest, run=self._identity.run, call=request.call)
+            )
+        label = BOTTOM
+        for part in parts:
             label = label.join(part.label)
-        shown: list[JSON] = [part.shown for part in parts]
         reading = Reading(
-            structured({"messages": shown}),
+            _shown(parts),
             label,
             # What this run wrote comes back no better by way of another run.
             self._index.relabel([leaf for part in parts for leaf in part.leaves]),
             tuple(hidden for part in parts for hidden in part.hidden),
         )
-        return Told(reading, tuple(recorded(message.envelope, "received") for message in taken))
+        received = taken[: len(parts)]
+        return Told(reading, tuple(recorded(message.envelope, "received") for message in received))
+
+    def ended(self, call: str, *, is_delivered: bool) -> None:
+        """Note that a call is over, and let wait again what it took and the agent did not get."""
+        over = self._taken.pop(call, None)
+        if over is None:
+            return
+        over.set()
+        if not is_delivered:
+            try:
+                self._mailbox.release_call(self._identity.run, call)
+            except StateError:
+                # The next process of the run gives it back.
+                structlog.get_logger("trionyx.messages").warning("messages wait for the run's next process")
 
     def _take(self, request: Request, peers: Peers) -> tuple[Message, ...]:
         me = self._identity
@@ -146,20 +180,23 @@ class Reception:
     def _read(self, request: Request, message: Message, place: str, hides_text: bool) -> _Part:
         envelope, label = message.envelope, message.envelope.label
         content: JSON = orjson.loads(message.content)
-        head: dict[str, JSON] = {"from": envelope.from_agent, "id": envelope.id, "kind": envelope.kind}
-        if envelope.question:
-            head["question_id"] = envelope.question
+        head = _head(envelope)
         if envelope.kind == "answer":
             part = self._typed(request, envelope, content, head, place)
             if part is not None:
                 return part
         if hides_text and label.integrity is Integrity.PUBLIC:
-            text = content if isinstance(content, str) else canonical(content).decode()
-            at = f"{place}/{envelope.kind}"
-            hidden = Hidden(self._handles.mint(), at, ArgumentType.TEXT, label, text)
-            return _Part(head | {envelope.kind: hidden.token}, secrecy(label), (), (hidden,))
+            return self._hidden(message, place)
         vouched = _leaves(message, content, place)
         return _Part(head | {envelope.kind: content}, label, tuple(vouched))
+
+    def _hidden(self, message: Message, place: str) -> _Part:
+        envelope = message.envelope
+        content: JSON = orjson.loads(message.content)
+        text = content if isinstance(content, str) else canonical(content).decode()
+        at = f"{place}/{envelope.kind}"
+        hidden = Hidden(self._handles.mint(), at, ArgumentType.TEXT, envelope.label, text)
+        return _Part(_head(envelope) | {envelope.kind: hidden.token}, secrecy(envelope.label), (), (hidden,))
 
     def _typed(
         self,
@@ -197,3 +234,18 @@ def _leaves(message: Message, content: JSON, place: str) -> Iterator[Leaf]:
             trust = max(Integrity[integrity.upper()], label.integrity)
             own = Label(trust, label.level, label.readers, label.categories)
             yield Leaf(f"{place}/{envelope.kind}{pointer(path)}", value, ArgumentType(kind), own)
+
+
+def _head(envelope: Envelope) -> dict[str, JSON]:
+    head: dict[str, JSON] = {"from": envelope.from_agent, "id": envelope.id, "kind": envelope.kind}
+    if envelope.question:
+        head["question_id"] = envelope.question
+    return head
+
+
+def _shown(parts: Sequence[_Part]) -> dict[str, Any]:
+    return structured({"messages": [part.shown for part in parts]})
+
+
+def _fits(parts: Sequence[_Part], max_bytes: int) -> bool:
+    return len(canonical(_shown(parts))) + _ROOM_FOR_META <= max_bytes
