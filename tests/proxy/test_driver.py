@@ -47,6 +47,9 @@ class Waiting:
         finally:
             self.is_withdrawn = True
 
+    def ended(self, call: str, *, is_delivered: bool) -> None:
+        assert not is_delivered
+
 
 def driver(log: Log, tool: Waiting) -> Driver:
     return Driver(
