@@ -25,6 +25,7 @@ from trionyx_proxy.provenance import (
     prompt_words,
     read_result,
 )
+from trionyx_proxy.provenance.disguises import dialled, dials
 from trionyx_proxy.provenance.reading import MAX_KEYS, MAX_LEAVES
 
 A = ArgumentType
@@ -279,6 +280,7 @@ def test_what_a_server_tidied_comes_back_no_better(
         return index.origin(claimed, kind, Role.TARGET)
 
     assert claim(wrote) == claim(sent=(wrote,)) == NOWHERE
+    assert claim("on 2024-05-20 at 10:00, no. 4470001, for 1,470,000 EUR").sources
     assert claim().sources and claim("something else, 12 345").sources
 
 
@@ -286,6 +288,17 @@ PUMPS = (
     "1''", "1\u2019", "1\u2019\u2019", "http://a.b ", "a.com ", "2024-01-02 ", "jan 1 to 2 ", "+1 2", "0-", "1 am to ",
     "at 5:", "GB33 BUKB ", "a@b.c ", "\ufdfa", "1,", "$1 ", " -1", "1/1/2024 ", "task 1 and ",
 )  # fmt: skip
+
+
+@pytest.mark.guarantee("G30")
+def test_a_day_is_no_telephone_number_and_a_count_in_prose_dials_nobody() -> None:
+    assert dialled(["We meet on 2024-05-20 at 10:00 or 20.05.2024 14:00, pay 1,470,000 EUR"]) == set()
+    numbers = dialled(["call 070 471 1471"])
+    assert numbers == {"4711471"}
+    assert dials("0044 70 4711471", numbers, is_prose=False) and dials(
+        "at +44 704711471!", numbers, is_prose=True
+    )
+    assert not dials("order 4711471", numbers, is_prose=True)
 
 
 @pytest.mark.guarantee("G30")

@@ -25,7 +25,10 @@ _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|U([0-9A-Fa-f]{8})|([0-3][0-7
 _HOST = re.compile(r"[^\s/@:?#<>\"'()\[\],;]+")
 _SPACED_ACCOUNT = re.compile(r"[A-Za-z]{2}[0-9]{2} ")
 _MAX_LABEL_CHARS = 63
-_DIGITS = re.compile(r"[0-9]")
+_NO_DIGIT = re.compile(r"[^0-9]+")
+_NUMBER = re.compile(r"(?<![\w.,$\u20ac\u00a3])(?:\+|00)?\(?[0-9][0-9 ()./-]{5,20}[0-9](?![\w,])")
+_ABROAD = re.compile(r"(?<![\w.,$\u20ac\u00a3])(?:\+|00)\(?[0-9][0-9 ()./-]{5,20}[0-9](?![\w,])")
+_DAY = re.compile(r"(?:19|20)[0-9]{2}[./-][0-9]|[0-9][./-](?:19|20)[0-9]{2}(?![0-9])")
 
 
 def disguises(text: str) -> Iterator[str]:
@@ -55,13 +58,27 @@ def disguises(text: str) -> Iterator[str]:
 
 
 def dialled(texts: Iterable[str]) -> set[str]:
-    """Return the last digits of each telephone number in some texts: a server may write another prefix."""
+    """Return the last digits of what may be telephone numbers in some texts: a server may write another prefix."""
     found: set[str] = set()
     for text in texts:
-        if len(_DIGITS.findall(text[:1_000])) >= DIALLED_DIGITS or len(text) > 1_000:
-            numbers = (number.lstrip("+") for number in in_order(ArgumentType.PHONE, text))
-            found.update(number[-DIALLED_DIGITS:] for number in numbers if len(number) >= DIALLED_DIGITS)
+        for match in _NUMBER.finditer(text):
+            digits = _NO_DIGIT.sub("", match[0])
+            if len(digits) >= DIALLED_DIGITS and _DAY.search(match[0]) is None:
+                found.add(digits[-DIALLED_DIGITS:])
     return found
+
+
+def dials(text: str, numbers: set[str], *, is_prose: bool) -> bool:
+    """Tell whether a text shows one of these telephone numbers.
+
+    Args:
+        text: shown.
+        numbers: their last digits, from `dialled`.
+        is_prose: where a number without a prefix for abroad may be a number of anything.
+    """
+    if is_prose:
+        return not numbers.isdisjoint(dialled(_ABROAD.findall(text)))
+    return _NO_DIGIT.sub("", text)[-DIALLED_DIGITS:] in numbers
 
 
 def _may_be_idn(text: str) -> bool:

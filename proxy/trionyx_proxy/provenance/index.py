@@ -12,7 +12,7 @@ from typing import Final
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance import terms, times
-from trionyx_proxy.provenance.disguises import dialled, disguises
+from trionyx_proxy.provenance.disguises import dialled, dials, disguises
 from trionyx_proxy.provenance.echo import Echo
 from trionyx_proxy.provenance.origin import (
     FROM_PROMPT,
@@ -175,17 +175,16 @@ class Index:
         ]
         shown = Shown([str(leaves[position].value) for position in trusted])
         signs = self._echo.signs(shown)
-        numbers: set[str] = set()
+        numbers = self._dialled
         if new:
             here = Echo(self._limits.shingles)
-            numbers = self._remember(here, new)
+            numbers = numbers | self._remember(here, new)
             signs |= here.signs(shown)
-        if numbers or self._dialled:
+        if numbers:
             for sign, position in enumerate(trusted):
-                if leaves[position].kind in _DIALLED:
-                    found = dialled([str(leaves[position].value)])
-                    if not (numbers.isdisjoint(found) and self._dialled.isdisjoint(found)):
-                        signs.add(sign)
+                _, value, kind, _, _, _ = leaves[position]
+                if kind in _DIALLED and dials(str(value), numbers, is_prose=kind is ArgumentType.TEXT):
+                    signs.add(sign)
         if not signs:
             return tuple(leaves)
         labelled = list(leaves)
