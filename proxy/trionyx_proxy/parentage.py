@@ -1,6 +1,6 @@
 """What a child run gets from its parent: the label to start at, and the tools that it may have at most.
 
-Read from the parent's log, which is the truth about a run; starts and mints nothing.
+Read from the parent's log, which is the truth about a run once it verifies; starts and mints nothing.
 """
 
 from __future__ import annotations
@@ -8,8 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
+from trionyx_audit.checkpoint import TrustedKey
+from trionyx_audit.keys import load_signer
 from trionyx_audit.reading import records
+from trionyx_audit.verify import verify
 from trionyx_policies.bundle import load_bundle
 from trionyx_proxy.config import Config
 from trionyx_proxy.core.evidence import resume
@@ -51,8 +56,9 @@ def heritage(
         tools: what the child is defined to have; it gets those of them that the parent was offered.
 
     Raises:
-        TokenError: there is no such parent, it is closed, or it may have no children; the reason is named.
-        AuditError: the parent's log cannot be read.
+        TokenError: there is no such parent, it is closed, its log is not what was written, or it may have no children;
+            the reason is named.
+        AuditError: the parent's log or the key that it is signed with cannot be read.
         BundleError: the policy cannot be read.
         StateError: the state file cannot be read.
     """
@@ -66,7 +72,9 @@ def heritage(
     directory = config.audit.directory / parent
     if not directory.is_dir():
         raise TokenError("the parent run has not been served")
-    past = [(record.type, record.body) for record in records(directory)]
+    past = _verified(config, directory)
+    if stored.seq >= len(past):
+        raise TokenError("the parent's log was cut")
     if not past or past[-1][0] == "run.close":
         raise TokenError("the parent run is closed or has expired")
     depth = 1 + _depth(past)
@@ -76,6 +84,18 @@ def heritage(
     lineage = Lineage(parent, stored.agent, depth, tuple(sorted(offered & frozenset(tools))))
     # The log may end before what the state file remembers, and the other way round; both count.
     return Heritage(lineage, resume(past, stored.floor).label.join(stored.label), stored.expires)
+
+
+def _verified(config: Config, directory: Path) -> list[tuple[str, Mapping[str, object]]]:
+    """Read what of a log is signed by this proxy's key.
+
+    The chain ties every record to the last, so that one signature is enough.
+    """
+    key = TrustedKey(load_signer(config.audit.key).public, config.audit.origin)
+    verdict = verify(directory, key, quick=True)
+    if verdict.violation is not None:
+        raise TokenError("the parent's log does not verify")
+    return [(record.type, record.body) for record in islice(records(directory), verdict.size)]
 
 
 def _depth(past: Past) -> int:
@@ -95,11 +115,16 @@ def _offered(past: Past) -> frozenset[str]:
         if type_ in ("run.open", "run.resume"):
             offered.clear()
         elif type_ == "tools.offered":
-            server, listed = str(body.get("server")), body.get("offered")
-            names = {
-                str(tool.get("id"))
-                for tool in (listed if isinstance(listed, list) else [])
-                if isinstance(tool, dict)
-            }
-            offered.setdefault(server, set()).update(names)
+            server = str(body.get("server"))
+            kept = offered.setdefault(server, set())
+            kept |= set(_members(body.get("offered"), "id"))
+            # What came back otherwise than it was is withheld from then on.
+            kept -= {f"{server}__{name}" for name in _members(body.get("withheld"), "name")}
     return frozenset().union(*offered.values()) if offered else frozenset()
+
+
+def _members(listed: object, name: str) -> list[str]:
+    """Return one member of each object of a list."""
+    return [
+        str(one.get(name)) for one in (listed if isinstance(listed, list) else []) if isinstance(one, dict)
+    ]
