@@ -267,3 +267,46 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mailbox: Mailbox)
     (tmp_path / "messages.key").chmod(0o644)
     with pytest.raises(StateError):
         Mailbox.open(tmp_path)
+
+
+def test_work_does_not_grow_with_what_others_say(tmp_path: Path, mailbox: Mailbox) -> None:
+    def steps() -> list[int]:
+        """Do everything once, and count the steps of each."""
+        counted: list[int] = []
+        # Called after every tenth instruction of the database.
+        mailbox._database._connection.set_progress_handler(lambda: counted.append(1), 10)
+        asked, sent = question(), message()
+        todo: list[Callable[[], object]] = [
+            lambda: mailbox.put(sent, ROOMY),
+            lambda: ask(mailbox, asked),
+            lambda: mailbox.is_beyond(asked, PLENTY),
+            lambda: mailbox.answer(message("answer", question=asked.id), ROOMY),
+            lambda: mailbox.take(waiting(mailbox), run="R2", call="C1"),
+            lambda: mailbox.give_back("R2", set()),
+        ]
+        found: list[int] = []
+        for do in todo:
+            counted.clear()
+            do()
+            found.append(len(counted))
+        mailbox._database._connection.set_progress_handler(None, 0)
+        with mailbox._database.changing() as change:
+            change("DELETE FROM message WHERE to_agent = 'boss'", ())
+            change("DELETE FROM question WHERE asker_run = 'R1'", ())
+        return found
+
+    few = steps()
+    put, asked = message(), question()
+    with mailbox._database.changing() as change:
+        for number in range(3_000):
+            id_ = mint_ulid(NOW + number)
+            other = replace(put.envelope, id=id_, from_agent=f"a{number % 50}", to_agent=f"b{number % 7}")
+            row = (*other.columns(), b"sealed", "R9" if number % 2 else "", id_ if number % 2 else "")
+            change(f"INSERT INTO message VALUES ({','.join('?' * 15)})", row)  # noqa: S608 - marks only
+            another = replace(asked, id=id_, asker_agent=f"a{number % 50}", asker_run=f"R{number}")
+            change(
+                f"INSERT INTO question VALUES ({','.join('?' * 13)})",  # noqa: S608 - marks only
+                (*another.columns(), b"sealed", 0),
+            )
+    many = steps()
+    assert all(more <= 2 * fewer + 10 for fewer, more in zip(few, many, strict=True)), (few, many)

@@ -55,7 +55,12 @@ CREATE TABLE message (
     expires_ms INTEGER NOT NULL,
     sealed BLOB NOT NULL,      -- content, bound to all of the above
     taken_run TEXT NOT NULL,
-    taken_call TEXT NOT NULL   -- empty while it waits
+    taken_call TEXT NOT NULL,  -- empty while it waits
+    -- Only so that nothing is looked for row by row: ids are unique anyway.
+    UNIQUE (tenant, to_agent, taken_call, to_run, from_agent, expires_ms, id),
+    UNIQUE (tenant, from_agent, to_agent, sent_ms, id),
+    UNIQUE (taken_run, taken_call, id),
+    UNIQUE (expires_ms, id)
 ) STRICT""".strip(),
     """
 CREATE TABLE question (
@@ -71,7 +76,10 @@ CREATE TABLE question (
     expires_ms INTEGER NOT NULL,
     is_tainted INTEGER NOT NULL, -- whether the asking run had been shown untrusted text
     sealed BLOB NOT NULL,      -- questions, bound to all of the above
-    is_answered INTEGER NOT NULL
+    is_answered INTEGER NOT NULL,
+    UNIQUE (tenant, asker_agent, answerer_agent, asked_ms, category, millibits, id),
+    UNIQUE (asker_run, millibits, id),
+    UNIQUE (asked_ms, id)
 ) STRICT, WITHOUT ROWID""".strip(),
 )
 _INSERT = (
@@ -96,6 +104,8 @@ _ASK = (
 )
 # Every parameter occurs, so that both statements take the same ones.
 _IS_BEYOND = f"SELECT NOT ({_FITS}) AND ?1 || ?3 <> '' AND ?7 + ?10 + ?11 >= 0"
+
+_RELEASE = "UPDATE message SET taken_run = '', taken_call = '' WHERE taken_run = ? AND taken_call = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +274,7 @@ class Mailbox:
     def release_call(self, run: str, call: str) -> None:
         """Let wait again all that one call took."""
         with self._database.changing() as change:
-            change(
-                "UPDATE message SET taken_run = '', taken_call = '' WHERE taken_run = ? AND taken_call = ?",
-                (run, call),
-            )
+            change(_RELEASE, (run, call))
 
     def give_back(self, run: str, received: Collection[str]) -> None:
         """Let wait again what a run took in calls that did not receive it.
@@ -280,7 +287,7 @@ class Mailbox:
         with self._database.changing() as change:
             for (call,) in taken:
                 if call not in received:
-                    change("UPDATE message SET taken_run = '', taken_call = '' WHERE taken_call = ?", (call,))
+                    change(_RELEASE, (run, call))
 
     def _insert(self, change: Change, message: Message, room: Room) -> None:
         row = (*message.envelope.columns(), message.sealed(self._seal), room.waiting, room.per_hour)
