@@ -16,13 +16,13 @@ from trionyx_testing.talking import bodies, label_of, mint, received, run_of, sa
 from trionyx_testing.workspace import Workspace
 
 KEY = TrustedKey(FileSigner.from_seed(b"A" * 32).public)
-CALL_POINTS = (
-    "before-intent-write",
-    "after-write-before-fsync",
+CALL_POINTS = [
+    pytest.param("before-intent-write", marks=pytest.mark.slow),
+    pytest.param("after-write-before-fsync", marks=pytest.mark.slow),
     "after-fsync",
     "before-outcome-fsync",
-    "mid-deliver",
-)
+    pytest.param("mid-deliver", marks=pytest.mark.slow),
+]
 WORDS = "The plan is set."
 
 
