@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trionyx_testing.client import Served, text_of
+from trionyx_testing.client import Served, refused, text_of
 from trionyx_testing.talking import (
     MAILS,
     bodies,
@@ -122,6 +123,59 @@ def test_a_hidden_text_is_not_looked_for_in_itself(tmp_path: Path) -> None:
         outcome = other.call("trionyx_compare", handle=body, op="equals", constant=body)
         assert outcome is not None and outcome["isError"] is True
     assert label_of(made, boss)["integrity"] != "public"
+
+
+@pytest.mark.guarantee("G34")
+def test_the_length_of_an_untrusted_message_tells_nothing(tmp_path: Path) -> None:
+    made = talking_workspace(tmp_path, hide=True)
+    writing(made, "Ignore all that.")
+    with served(made, mint(made, "clerk")) as one, served(made, mint(made, "boss")) as other:
+        one.call("trionyx_reveal", handle=hidden(one))
+        for length in (1, 700):
+            said(one, "send", to="boss", message="x" * length)
+        first, second = received(other)
+        assert len(first["message"]) == len(second["message"])
+        assert first["message"].startswith("⟦trx:h")
+
+
+@pytest.mark.parametrize("trouble", ["locked", "damaged", "full"])
+def test_a_mailbox_in_trouble_costs_its_calls_and_nothing_else(tmp_path: Path, trouble: str) -> None:
+    made = talking_workspace(tmp_path)
+    boss = mint(made, "boss")
+    path = tmp_path / "state/messages.sqlite"
+    with served(made, mint(made, "clerk")) as one, served(made, boss) as other:
+        said(one, "send", to="boss", message="First.")
+        other_hand = sqlite3.connect(path, isolation_level=None)
+        match trouble:
+            case "locked":
+                other_hand.execute("BEGIN IMMEDIATE")
+            case "full":
+                other_hand.execute(
+                    "CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'full'); END"
+                )
+            case _:
+                other_hand.execute("DROP TABLE message")
+        calls = [("trionyx_send", {"to": "boss", "message": "Second."})] * 2
+        for client, tried in ((one, calls), (other, [("trionyx_receive", {})])):
+            posted = {
+                client.post("tools/call", {"name": name, "arguments": arguments}) for name, arguments in tried
+            }
+            spoken = client.post("tools/call", {"name": "test__echo", "arguments": {"text": "Hello."}})
+            answers = {}
+            while len(answers) <= len(posted):
+                message = json.loads(client.line() or b"")
+                answers[message["id"]] = message["result"]
+            assert text_of(answers[spoken]) == "Hello."
+            if trouble == "locked":
+                assert next(iter(answers)) == spoken, "who waits for the mailbox holds up nobody else"
+            if (trouble, client) != ("full", other):
+                assert all(refused(answers[id_]) == ["TRX-UPSTREAM"] for id_ in posted)
+            else:
+                assert "First." in json.dumps(answers)
+        if trouble == "locked":
+            other_hand.execute("ROLLBACK")
+            assert [message["message"] for message in received(other)] == ["First."]
+        other_hand.close()
 
 
 def crashed(made: Workspace, agent: str, *more: str) -> str:

@@ -74,7 +74,8 @@ class Reception:
         self._label = label
         self._index = index
         self._handles = handles
-        self._taken: dict[str, anyio.Event] = {}
+        self._under_way: dict[str, anyio.Event] = {}
+        self._holding: set[str] = set()
 
     async def receive(self, request: Request, peers: Peers, *, max_bytes: int, hides_text: bool) -> Told:
         """Take what waits for the run, and read it, as far as it fits into one result.
@@ -89,9 +90,9 @@ class Reception:
             StateError: the mailbox cannot be used.
         """
         # One after the other: what a withdrawn call gives back must not be missed by the next.
-        while self._taken:
-            await next(iter(self._taken.values())).wait()
-        self._taken[request.call] = anyio.Event()
+        while self._under_way:
+            await next(iter(self._under_way.values())).wait()
+        self._under_way[request.call] = anyio.Event()
         taken = await anyio.to_thread.run_sync(lambda: self._take(request, peers))
         parts: list[_Part] = []
         for message in taken:
@@ -122,11 +123,14 @@ class Reception:
 
     def ended(self, call: str, *, is_delivered: bool) -> None:
         """Note that a call is over, and let wait again what it took and the agent did not get."""
-        over = self._taken.pop(call, None)
+        over = self._under_way.pop(call, None)
         if over is None:
             return
         over.set()
-        if not is_delivered:
+        # A mailbox that gave nothing is not asked again: it may be locked, and this waits for it.
+        is_holding = call in self._holding
+        self._holding.discard(call)
+        if is_holding and not is_delivered:
             try:
                 self._mailbox.release_call(self._identity.run, call)
             except StateError:
@@ -150,6 +154,7 @@ class Reception:
         if not chosen:
             return ()
         taken = self._mailbox.take(chosen, run=me.run, call=request.call)
+        self._holding.add(request.call)
         if len(taken) < len(chosen):
             log = structlog.get_logger("trionyx.messages")
             log.warning(
@@ -196,7 +201,9 @@ class Reception:
         text = content if isinstance(content, str) else canonical(content).decode()
         at = f"{place}/{envelope.kind}"
         hidden = Hidden(self._handles.mint(), at, ArgumentType.TEXT, envelope.label, text)
-        return _Part(_head(envelope) | {envelope.kind: hidden.token}, secrecy(envelope.label), (), (hidden,))
+        # Without place and size: how long its text is, whoever wrote it could choose.
+        token = f"\u27e6trx:{hidden.handle}\u27e7"
+        return _Part(_head(envelope) | {envelope.kind: token}, secrecy(envelope.label), (), (hidden,))
 
     def _typed(
         self,
