@@ -77,11 +77,12 @@ def heritage(
         raise TokenError("the parent's log was cut")
     if not past or past[-1][0] == "run.close":
         raise TokenError("the parent run is closed or has expired")
-    depth = 1 + _depth(past)
+    above = _above(past)
+    depth = 1 + len(above)
     if depth > Peers.from_data(load_bundle(config.policy.bundle).data["trionyx"]).limits.max_depth:
         raise TokenError("the policy allows no child run below that one")
     offered = _offered(past)
-    lineage = Lineage(parent, stored.agent, depth, tuple(sorted(offered & frozenset(tools))))
+    lineage = Lineage(parent, stored.agent, depth, tuple(sorted(offered & frozenset(tools))), above)
     # The log may end before what the state file remembers, and the other way round; both count.
     return Heritage(lineage, resume(past, stored.floor).label.join(stored.label), stored.expires)
 
@@ -98,14 +99,25 @@ def _verified(config: Config, directory: Path) -> list[tuple[str, Mapping[str, o
     return [(record.type, record.body) for record in islice(records(directory), verdict.size)]
 
 
-def _depth(past: Past) -> int:
-    """Return how many generations are above a run."""
+def _above(past: Past) -> tuple[str, ...]:
+    """Return the agents of the generations above a run, the nearest first.
+
+    Raises:
+        TokenError: it cannot be told.
+    """
     for type_, body in past:
         if type_ == "run.open":
             lineage = body.get("parent")
-            depth = lineage.get("depth") if isinstance(lineage, dict) else 0
-            return depth if isinstance(depth, int) else 1 << 30
-    return 1 << 30
+            if lineage is None:
+                return ()
+            match lineage:
+                case {"agent": str(agent), "depth": int(depth), **others}:
+                    above = others.get("above", [])
+                    agents = (agent, *above) if isinstance(above, list) else ()
+                    if len(agents) == depth:
+                        return tuple(str(name) for name in agents)
+            break
+    raise TokenError("the parent run's own parent cannot be told")
 
 
 def _offered(past: Past) -> frozenset[str]:

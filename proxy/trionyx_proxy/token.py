@@ -57,18 +57,23 @@ class Lineage:
         agent: the parent's.
         depth: generations above this run, at least 1.
         tools: offered names of the upstreams' tools that the run may have, sorted.
+        above: the agents of the generations above the parent, the nearest first.
     """
 
     run: str
     agent: str
     depth: int
     tools: tuple[str, ...]
+    above: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not is_run_id(self.run) or not 1 <= self.depth <= MAX_DEPTH:
             raise TokenError("the parent run is out of form")
-        if not 0 < len(self.agent) <= MAX_NAME_CHARS or not self.agent.isprintable():
+        agents = self.agent, *self.above
+        if not all(0 < len(agent) <= MAX_NAME_CHARS and agent.isprintable() for agent in agents):
             raise TokenError("the parent's agent is not a short printable name")
+        if len(agents) != self.depth:
+            raise TokenError("the parent run is out of form")
         if len(self.tools) > MAX_TOOLS or list(self.tools) != sorted(set(self.tools)):
             raise TokenError("the tools are not a sorted list of names")
         if not all(0 < len(tool) <= MAX_NAME_CHARS and tool.isprintable() for tool in self.tools):
@@ -76,7 +81,13 @@ class Lineage:
 
     def to_json(self) -> dict[str, JSON]:
         """Give the claim."""
-        return {"agent": self.agent, "depth": self.depth, "run": self.run, "tools": list(self.tools)}
+        return {
+            "above": list(self.above),
+            "agent": self.agent,
+            "depth": self.depth,
+            "run": self.run,
+            "tools": list(self.tools),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +283,18 @@ def _read(claims: JSON) -> RunClaims:
 
 def _lineage(claim: JSON) -> Lineage:
     match claim:
-        case {"agent": str(agent), "depth": int(depth), "run": str(run), "tools": list(tools), **others} if (
-            not others and not isinstance(depth, bool)
-        ):
+        case {
+            "above": list(above),
+            "agent": str(agent),
+            "depth": int(depth),
+            "run": str(run),
+            "tools": list(tools),
+            **others,
+        } if not others and not isinstance(depth, bool):
             names = tuple(tool for tool in tools if isinstance(tool, str))
-            if len(names) == len(tools):
-                return Lineage(run, agent, depth, names)
+            agents = tuple(name for name in above if isinstance(name, str))
+            if (len(names), len(agents)) == (len(tools), len(above)):
+                return Lineage(run, agent, depth, names, agents)
     raise TokenError("the run token's parent is of the wrong form")
 
 

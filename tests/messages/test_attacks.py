@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from trionyx_testing.client import Served, refused, text_of
 from trionyx_testing.talking import (
     MAILS,
+    PEERS,
     bodies,
     claims_of,
+    error,
     label_of,
     mint,
     mint_code,
@@ -24,7 +27,7 @@ from trionyx_testing.talking import (
     served,
     talking_workspace,
 )
-from trionyx_testing.workspace import Workspace
+from trionyx_testing.workspace import ANY_DATA, Workspace
 
 
 def writing(made: Workspace, body: str) -> None:
@@ -251,6 +254,32 @@ def test_a_child_gets_no_tool_that_changed_under_its_parent(tmp_path: Path) -> N
                 break
         child = mint(made, "clerk", "--parent", run_of(token), "--tools", "test__echo,test__secret")
         assert claims_of(child)["parent"]["tools"] == ["test__secret"]
+
+
+@pytest.mark.guarantee("G34")
+@pytest.mark.parametrize("generations", [1, 2])
+def test_a_child_talks_to_nobody_to_whom_those_above_it_may_not(tmp_path: Path, generations: int) -> None:
+    peers = PEERS | {
+        "nurse": {"send_to": ["boss"], "receive_from": ["boss"], "clearance": ANY_DATA},
+        "boss": PEERS["boss"] | {"send_to": ["clerk", "nurse"], "receive_from": ["clerk", "nurse"]},
+    }
+    made = talking_workspace(tmp_path, peers=peers)
+    # Neither the loner nor whoever is below it reaches the boss, though the lists let a clerk.
+    with ExitStack() as running:
+        above = mint(made, "loner")
+        running.enter_context(served(made, above))
+        for agent in ("nurse", "clerk")[2 - generations :]:
+            above = mint(made, agent, "--parent", run_of(above))
+            last = running.enter_context(served(made, above))
+        assert error(last.call("trionyx_send", to="boss", message="Hello.")) == (
+            "messages between these agents are not allowed"
+        )
+        boss = running.enter_context(served(made, mint(made, "boss")))
+        flag = [{"name": "flag", "type": "bool"}]
+        id_ = said(boss, "ask", to="clerk", questions=flag)
+        outcome = last.call("trionyx_answer", question_id=id_, answers=[{"name": "flag", "value": True}])
+        assert error(outcome) == "there is no such question to answer"
+        assert received(boss) == []
 
 
 def outcome_of(result: Any) -> str:

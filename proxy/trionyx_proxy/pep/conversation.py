@@ -84,6 +84,7 @@ class Conversation:
     ) -> None:
         self._identity = identity
         self._parent = parent
+        self._above = () if parent is None else (parent.agent, *parent.above)
         self._mailbox = mailbox
         self._peers = peers
         self._label = label
@@ -179,7 +180,7 @@ class Conversation:
             raise MessageError("no handle may stand in an answer; send a message")
         asked = self._asked(given["question_id"])
         peers = self._peers()
-        if asked is None or not peers.permits(asked.asker_agent, self._identity.agent):
+        if asked is None or not self._may_answer(asked.asker_agent, peers):
             raise MessageError("there is no such question to answer")
         label, clearance = _outgoing(self._label(), request), peers.clearance(asked.asker_agent)
         # What comes back in types tells no more than was asked for; secrecy is another matter.
@@ -247,9 +248,20 @@ class Conversation:
             return self._parent.agent, self._parent.run
         return to, ""
 
+    def _may_address(self, agent: str, peers: Peers) -> bool:
+        """Tell whether this run and each run above it may send to an agent: a child has no right of its own."""
+        return peers.permits(self._identity.agent, agent) and all(
+            above == agent or peers.permits(above, agent) for above in self._above
+        )
+
+    def _may_answer(self, asker: str, peers: Peers) -> bool:
+        return peers.permits(asker, self._identity.agent) and all(
+            above == asker or peers.permits(asker, above) for above in self._above
+        )
+
     def _permitted(self, agent: str, label: Label, *, reports: bool) -> Peers:
         peers = self._peers()
-        if not reports and not peers.permits(self._identity.agent, agent):
+        if not reports and not self._may_address(agent, peers):
             raise MessageError("messages between these agents are not allowed")
         if not label.flows_to(peers.clearance(agent)):
             raise MessageError("that agent is not cleared for what this run has read")

@@ -59,7 +59,10 @@ def run_open(
     lineage = (
         {}
         if parent is None
-        else {"parent": {"agent": parent.agent, "depth": parent.depth, "run": parent.run}}
+        else {
+            "parent": {"agent": parent.agent, "depth": parent.depth, "run": parent.run}
+            | ({"above": list(parent.above)} if parent.above else {})
+        }
     )
     return _encode(
         _who(identity)
