@@ -91,7 +91,7 @@ CASES: list[tuple[str, tuple[str, dict[str, Any]], Outcome, set[str]]] = [
     ("hidden text as text", act("egress", origin("content", "public", handle=True)), ALLOW, FINE),
     ("a tainted run's choice", act("book", origin("target", "org"), **TAINTED), ASK, {"PROV-011"}),
     ("whom a tainted run invites", act("book", origin("target", "org", type="email"), **TAINTED), ALLOW, FINE),
-    ("a tainted run's act on nothing", act("authz", origin("content", "public"), **TAINTED), ASK, {"PROV-014"}),
+    ("a tainted run's act on nothing", act("authz", origin("content"), **TAINTED), ASK, {"PROV-014"}),
     ("the same of a clean run", act("authz", origin("content", "public")), ALLOW, FINE),
     ("a tainted run's note", act("local", origin("content", "public"), **TAINTED), ALLOW, FINE),
     ("a clean run's choice", act("book", origin("target", "org")), ALLOW, FINE),
