@@ -181,6 +181,30 @@ def test_a_mailbox_in_trouble_costs_its_calls_and_nothing_else(tmp_path: Path, t
         other_hand.close()
 
 
+def test_whoever_asks_for_bits_holds_up_nobody_while_another_waits_for_the_mailbox(tmp_path: Path) -> None:
+    made = talking_workspace(tmp_path)
+    with served(made, mint(made, "boss")) as client:
+        other_hand = sqlite3.connect(tmp_path / "state/messages.sqlite", isolation_level=None)
+        other_hand.execute("BEGIN IMMEDIATE")
+
+        def post(name: str, **arguments: Any) -> int:
+            return client.post("tools/call", {"name": name, "arguments": arguments})
+
+        def next_id() -> int:
+            return int(json.loads(client.line() or b"")["id"])
+
+        waiting = [post("trionyx_send", to="clerk", message="Hello.") for _ in range(2)]
+        # By the time that these are answered, the others wait for the mailbox.
+        for _ in range(20):
+            spoken = post("test__echo", text="Hello.")
+            assert next_id() == spoken
+        asked = post("trionyx_ask", to="clerk", questions=[{"name": "flag", "type": "bool"}])
+        spoken = post("test__echo", text="Hello.")
+        assert next_id() == spoken
+        assert {next_id() for _ in range(3)} == {asked, *waiting}
+        other_hand.close()
+
+
 def crashed(made: Workspace, agent: str, *more: str) -> str:
     """Leave a run behind whose process was killed, and return its token."""
     token = mint(made, agent, *more)

@@ -274,7 +274,8 @@ def test_work_does_not_grow_with_what_others_say(tmp_path: Path, mailbox: Mailbo
         """Do everything once, and count the steps of each."""
         counted: list[int] = []
         # Called after every tenth instruction of the database.
-        mailbox._database._connection.set_progress_handler(lambda: counted.append(1), 10)
+        for database in (mailbox._database, mailbox._reading):
+            database._connection.set_progress_handler(lambda: counted.append(1), 10)
         asked, sent = question(), message()
         todo: list[Callable[[], object]] = [
             lambda: mailbox.put(sent, ROOMY),
@@ -289,7 +290,8 @@ def test_work_does_not_grow_with_what_others_say(tmp_path: Path, mailbox: Mailbo
             counted.clear()
             do()
             found.append(len(counted))
-        mailbox._database._connection.set_progress_handler(None, 0)
+        for database in (mailbox._database, mailbox._reading):
+            database._connection.set_progress_handler(None, 0)
         with mailbox._database.changing() as change:
             change("DELETE FROM message WHERE to_agent = 'boss'", ())
             change("DELETE FROM question WHERE asker_run = 'R1'", ())

@@ -7,6 +7,7 @@ hands out again what no recorded outcome shows as received. Nothing here knows w
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,8 +146,10 @@ class Mailbox:
         StateError: from every method: the file cannot be used; nothing was changed then.
     """
 
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(self, database: Database, reading: Database, seal: Seal) -> None:
         self._database = database
+        # A connection of its own: whoever only looks does not wait for those who wait for another process.
+        self._reading = reading
         self._seal = seal
 
     @classmethod
@@ -154,12 +157,20 @@ class Mailbox:
         """Open or create the file; a damaged one is refused, since nothing else holds what waits in it."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            return cls(Database.open(directory / FILE_NAME, _SCHEMA, RELEASE), Seal.of(directory, KEY_NAME))
+            with ExitStack() as opened:
+                seal = Seal.of(directory, KEY_NAME)
+                database, reading = (
+                    opened.enter_context(closing(Database.open(directory / FILE_NAME, _SCHEMA, RELEASE)))
+                    for _ in range(2)
+                )
+                opened.pop_all()
+                return cls(database, reading, seal)
         except StateError as error:
             raise StateError(f"the mailbox {directory / FILE_NAME} cannot be used") from error
 
     def close(self) -> None:
         """Close the file."""
+        self._reading.close()
         self._database.close()
 
     def put(self, message: Message, room: Room) -> None:
@@ -198,7 +209,7 @@ class Mailbox:
     def is_beyond(self, asked: Asked, allowance: Allowance) -> bool:
         """Tell whether a question asks for more bits than are left."""
         bounds = allowance.run_bits * 1_000, allowance.pair_bits * 1_000
-        ((is_beyond,),) = self._database.read(_IS_BEYOND, (*asked.columns(), *bounds))
+        ((is_beyond,),) = self._reading.read(_IS_BEYOND, (*asked.columns(), *bounds))
         return bool(is_beyond)
 
     def answer(self, message: Message, room: Room) -> None:
@@ -220,7 +231,7 @@ class Mailbox:
 
     def asked(self, question: str) -> Asked | None:
         """Return what was asked under an id; None also where that cannot be read."""
-        found = self._database.read(
+        found = self._reading.read(
             f"SELECT {_ASKED}, sealed FROM question WHERE id = ?",  # noqa: S608 - constant
             (question,),
         )
@@ -238,7 +249,7 @@ class Mailbox:
             user: on whose behalf the latter must have been sent; None for any.
             now_ms: Unix milliseconds.
         """
-        found = self._database.read(
+        found = self._reading.read(
             f"SELECT {_ENVELOPE}, length(sealed) FROM message WHERE tenant = ? AND to_agent = ? "  # noqa: S608
             "AND (to_run = ? OR (to_run = '' AND user = coalesce(?, user))) AND taken_call = '' "
             "AND expires_ms > ? ORDER BY rowid",
