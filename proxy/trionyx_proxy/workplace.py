@@ -52,6 +52,13 @@ max_in_flight = 32
 # env = {{ PATH = "/usr/bin:/bin" }}     # the whole environment: nothing is inherited
 # cwd = "/srv/notes"
 # start_timeout_ms = 10000
+
+# People who answer what the policy leaves to a person. Without this table such calls are denied.
+# [approvals]
+# wait_ms = 30000                      # how long a call waits for an answer; the question stays open
+# ttl_s = 3600                         # how long it may be answered, and the approval used
+# approvers = ["dana"]                 # users whose answers count; the owner of the state directory, if absent
+# elicitation = false                  # true: a person sees the dialogs of the agent's client, the agent cannot
 """
 
 

@@ -62,7 +62,9 @@ async def _ask(command: list[str]) -> tuple[str, list[Json]]:
                 name = (await session.initialize()).server_info.name
                 return name, await _pages(session)
     except Exception as error:
-        raise EngineError(f"{command[0]}: lists no tools ({_reason(error)})") from None
+        raise EngineError(
+            f"{command[0]}: lists no tools ({_reason(error)}); run it by itself to see what it says"
+        ) from None
 
 
 async def _pages(session: object) -> list[Json]:

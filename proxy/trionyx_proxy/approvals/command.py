@@ -182,7 +182,7 @@ def allowed_operator(allowed: frozenset[str]) -> str:
 def _found(store: ApprovalStore, id_: str) -> Entry:
     entry = store.get(id_)
     if entry is None:
-        raise StateError("there is no such question")
+        raise StateError(f"there is no question {id_[:40]!a}; see: trionyx-proxy approvals list --all")
     return entry
 
 

@@ -204,8 +204,10 @@ def _lines(chronicle: Chronicle, call: Call) -> Iterable[str]:
         yield f"rules {' '.join(rules[:MAX_RULES])}{' …' if len(rules) > MAX_RULES else ''}"
     if call.consent.by:
         yield f"approved by {call.consent.by}"
-    for origin in call.origins[:MAX_ORIGINS]:
-        yield f"{origin.argument} <- {_place(chronicle, origin)}"
+    # One argument may have several roles from one place, which reads the same.
+    yield from dict.fromkeys(
+        f"{origin.argument} <- {_place(chronicle, origin)}" for origin in call.origins[:MAX_ORIGINS]
+    )
     if len(call.origins) > MAX_ORIGINS:
         yield f"and {len(call.origins) - MAX_ORIGINS} more arguments"
 

@@ -13,8 +13,8 @@ PARTS: Final = ("integrity", "level", "readers", "categories")
 
 _INTEGRITY: Final = {
     Integrity.USER: "only the user's own words",
-    Integrity.SYSTEM: "nothing but what the user or the system wrote",
-    Integrity.ORG: "nothing from outside the organisation",
+    Integrity.SYSTEM: "what the user or the system wrote",
+    Integrity.ORG: "the organisation's own text",
     Integrity.PUBLIC: "text that anybody may have written",
 }
 
