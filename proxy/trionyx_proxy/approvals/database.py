@@ -57,6 +57,25 @@ class Database:
             raise StateError(f"the file {path} cannot be used: {_reason(error)}") from error
         return cls(connection)
 
+    def another(self, path: Path) -> Database:
+        """Open the same file once more, for reading besides.
+
+        INVARIANT: `open` is called once for a file in a process. It closes a descriptor of the file, and with that the
+        system drops every lock that the process has on it.
+
+        Raises:
+            StateError: the file cannot be used.
+        """
+        try:
+            connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise StateError(f"the file {path} cannot be used: {_reason(error)}") from error
+        return Database(connection)
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:

@@ -159,10 +159,9 @@ class Mailbox:
         try:
             with ExitStack() as opened:
                 seal = Seal.of(directory, KEY_NAME)
-                database, reading = (
-                    opened.enter_context(closing(Database.open(directory / FILE_NAME, _SCHEMA, RELEASE)))
-                    for _ in range(2)
-                )
+                database = Database.open(directory / FILE_NAME, _SCHEMA, RELEASE)
+                opened.enter_context(closing(database))
+                reading = database.another(directory / FILE_NAME)
                 opened.pop_all()
                 return cls(database, reading, seal)
         except StateError as error:
