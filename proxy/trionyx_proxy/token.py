@@ -222,9 +222,9 @@ def verify(token: str, public: bytes, *, now_s: int | None = None) -> RunClaims:
     now = int(time.time()) if now_s is None else now_s
     # INVARIANT: the algorithm is ours, never the token's: no header but the one that `sign` writes is looked at.
     if len(token) > MAX_TOKEN_CHARS or not _SEGMENTS.fullmatch(token) or not token.startswith(_HEADER + "."):
-        raise TokenError("not a run token")
+        raise TokenError("not a run token; it is the member `token` of what `trionyx-proxy mint` prints")
     if not all(_is_canonical_base64(segment) for segment in token.split(".")):
-        raise TokenError("not a run token")
+        raise TokenError("not a run token; it is the member `token` of what `trionyx-proxy mint` prints")
     try:
         checked = jwt.PyJWS().decode_complete(
             token, Ed25519PublicKey.from_public_bytes(public), algorithms=[_ALGORITHM]

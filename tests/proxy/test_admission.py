@@ -48,6 +48,7 @@ def test_the_request_holds_the_canonical_form_with_defaults_made_explicit() -> N
 def test_arguments_that_do_not_fit_the_pinned_schema_are_rejected(arguments: dict[str, Any]) -> None:
     found = admit(admission("echo"), {"name": "t__echo", "arguments": arguments})
     assert isinstance(found, Rejection) and found.code is RejectionCode.SCHEMA
+    assert found.detail.startswith("arguments/text: ") is ("text" in arguments and "more" not in arguments)
 
 
 @pytest.mark.guarantee("G03")

@@ -116,7 +116,7 @@ def test_a_signature_in_another_spelling_is_refused() -> None:
     # 64 bytes leave four unused bits in the last character: three more spellings that lenient decoders read alike.
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     at = alphabet.index(TOKEN[-1])
-    assert refused(TOKEN[:-1] + alphabet[at + 1]) == "not a run token"
+    assert refused(TOKEN[:-1] + alphabet[at + 1]).startswith("not a run token")
 
 
 @pytest.mark.guarantee("G03")
@@ -130,7 +130,7 @@ def test_a_signature_in_another_spelling_is_refused() -> None:
      {"alg": "EdDSA"}],
 )  # fmt: skip
 def test_no_other_header_is_looked_at(header: dict[str, Any]) -> None:
-    assert refused(signed(claims(), header)) == "not a run token"
+    assert refused(signed(claims(), header)).startswith("not a run token")
 
 
 def test_no_other_algorithm_passes() -> None:

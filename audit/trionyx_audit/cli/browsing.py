@@ -20,7 +20,7 @@ from trionyx_audit.storage import Layout
 from trionyx_audit.verdict import Exit
 from trionyx_audit.verify import LineVerifier
 
-_FIRST = ("run", "call", "tool", "decision", "status")
+_FIRST = ("run", "call", "tool", "rules", "status", "decision")
 
 
 @dataclass(frozen=True, slots=True)

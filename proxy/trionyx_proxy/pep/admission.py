@@ -194,8 +194,10 @@ class Admission:
             return self._request(pin, arguments, call=call, at_ms=at_ms, trace=_trace(given.get("_meta")))
         except ArgumentError as error:
             code = RejectionCode.SCHEMA if error.code == "schema" else RejectionCode.MALFORMED
-            # The error's text is host-authored; the pointer may hold names that the sender chose.
-            return reject(code, f"arguments: {error}")
+            # The error's text is host-authored. A schema error's pointer holds only names that the schema declares;
+            # another's may hold what the sender chose.
+            place = error.pointer if code is RejectionCode.SCHEMA else ""
+            return reject(code, f"arguments{place}: {error}")
 
     def _request(
         self,
