@@ -156,10 +156,12 @@ def test_ids_of_two_servers_or_things_are_not_the_same() -> None:
 THINGS = [
     (("file_id",), "search", ("file",)),
     (("fileId",), "search", ("file",)),
-    (("mails", "id"), "read", ("email", "read")),
-    (("id_",), "search_calendar_events", ("search", "calendar", "event")),
-    ((), "list_files", ("list", "file")),
-    (("id",), "get_by_id", ("get",)),
+    (("mails", "id"), "read", ("email",)),
+    (("id_",), "search_calendar_events", ("calendar", "event")),
+    ((), "list_files", ("file",)),
+    (("id",), "get_by_id", ("drive",)),
+    (("id",), "list", ("drive",)),
+    (("id",), "delete", ("drive",)),
     (("category_id",), "x", ("category",)),
     (("address_id",), "x", ("address",)),
 ]
@@ -169,7 +171,7 @@ THINGS = [
 def test_names_say_what_an_id_is_the_id_of(
     names: tuple[str, ...], tool: str, expected: tuple[str, ...]
 ) -> None:
-    assert things(names, tool) == expected
+    assert things(names, tool, "drive") == expected
     scope = id_scope("drive", *expected)
     made = index(leaf("41", A.ID, scope=scope))
     for name in expected:

@@ -295,7 +295,7 @@ def _is_id(argument: Argument) -> bool:
 
 def _thing(path: Path, entry: ToolEntry) -> str:
     """Return what an argument's id is the id of: `file` for `fileId`, and for `id` of `delete_file`."""
-    return (things([step for step in path if isinstance(step, str)], entry.name) or ("",))[-1]
+    return (things([step for step in path if isinstance(step, str)], entry.name, entry.catalog) or ("",))[-1]
 
 
 def _named(value: str | int, argument: Argument | None) -> Named:

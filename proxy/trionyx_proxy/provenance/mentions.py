@@ -37,6 +37,13 @@ _THINGS = (
 _THING = {word: words.split()[0] for words in _THINGS for word in words.split()} | {"pull request": "pr"}
 _GENERIC = frozenset("id ids uid key number no nr num item record entry row ref reference".split())
 _NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_ACTS = frozenset(
+    "get list read show view open fetch find search query lookup retrieve load download browse describe resolve "
+    "check create add new make insert put write save store upload append update edit modify change set rename move "
+    "copy patch delete remove drop destroy clear archive cancel close send reply forward submit "
+    "publish share all by".split()
+)
+"""What the names of tools say is done; it is no thing that an id could be of."""
 _OTHER_THINGS = frozenset(
     "task note comment post thread draft version page case room flight product job run build commit entry card".split()
 )
@@ -289,16 +296,24 @@ def is_numbering(name: str | None) -> bool:
     return bool(words) and all(word.lower() in _GENERIC for word in words)
 
 
-def things(names: Sequence[str], tool: str) -> tuple[str, ...]:
+def things(names: Sequence[str], tool: str, section: str) -> tuple[str, ...]:
     """Return what the ids in a field may be ids of, going by names: the field's own, or else those around it.
+
+    Where only acts are named, as in `read` with an `id`, it is what the section is about.
 
     Args:
         names: of the members that lead to the field, its own last.
         tool: that the result is of.
+        section: of the catalog.
     """
     own = [word for word in _NAME_WORD.findall(names[-1]) if word.lower() not in _GENERIC] if names else []
-    around = own or [word for name in (*names[:-1], tool) for word in _NAME_WORD.findall(name)]
-    return tuple(dict.fromkeys(found for word in around if (found := thing(word))))
+    acted_on = [word for word in _NAME_WORD.findall(tool) if word.lower() not in _ACTS]
+    around = own or [word for name in names[:-1] for word in _NAME_WORD.findall(name)] + acted_on
+    return _named(around) or _named(_NAME_WORD.findall(section))[-1:]
+
+
+def _named(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(found for word in words if (found := thing(word))))
 
 
 def _raw_words(text: str) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _planned(entry: ToolEntry, fields: Sequence[tuple[Shape, Field]], depth: int
     scope = ""
     if here is not None and here[1].type is ArgumentType.ID:
         path = [step for step in here[0] if step is not None]
-        scope = id_scope(entry.catalog, *things(path, entry.name))
+        scope = id_scope(entry.catalog, *things(path, entry.name, entry.catalog))
     elif here is not None and here[1].type is ArgumentType.INTEGER and here[0] and is_numbering(here[0][-1]):
         scope = id_scope(entry.catalog)
     return Plan(
