@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -166,6 +167,8 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     try:
         ended = asyncio.run(_readable(watch))
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watch, signal.SIGKILL)
         os.close(watch)
     assert ended
 
