@@ -85,7 +85,7 @@ def test_no_more_bits_are_told_than_the_budget_has(costs: list[float], limit: in
 
 @pytest.mark.parametrize("cost", [float("nan"), float("inf"), -1.0])
 def test_odd_costs_are_refused(cost: float) -> None:
-    budget = Budget()
+    budget = Budget(64)
     assert not budget.charge(cost) and budget.left == 64
 
 

@@ -51,7 +51,6 @@ from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.resources import Resources
 from trionyx_proxy.pep.upstream import Launch, Upstream
 from trionyx_proxy.provenance import Budget, Handles, Index, prompt_implies
-from trionyx_proxy.provenance.budget import DEFAULT_BITS
 from trionyx_proxy.state import RunStore
 from trionyx_proxy.token import mint_ulid
 
@@ -366,14 +365,12 @@ def _implied(bundle: Bundle, prompt: Prompt, identity: Identity) -> tuple[str, .
 
 
 def _bit_budget(bundle: Bundle) -> int:
-    """Return how many bits a run may extract from hidden text: what the policy says, none if it is no number."""
+    """Return how many bits a run may extract from hidden text: what the policy says, or none."""
     match bundle.data["trionyx"]:
         case {"flow": {"extract_bits": int(bits)}} if 0 <= bits <= 1 << 20:
             return bits
-        case {"flow": {"extract_bits": _}}:
-            return 0
         case _:
-            return DEFAULT_BITS
+            return 0
 
 
 def _version(bundle: Bundle) -> PolicyVersion:

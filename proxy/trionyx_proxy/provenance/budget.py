@@ -7,12 +7,6 @@ they add up alike on every machine. Nothing here answers a question.
 from __future__ import annotations
 
 import math
-from typing import Final
-
-DEFAULT_BITS: Final = 64
-"""Enough for some yes-or-no questions, a date and an amount; too little for a sentence."""
-
-BOOLEAN_BITS: Final = 1.0
 
 
 def bits(answers: int) -> float:
@@ -37,7 +31,7 @@ class Budget:
         spent_millibits: used up already, by an earlier process of the run.
     """
 
-    def __init__(self, limit: float = DEFAULT_BITS, spent_millibits: int = 0) -> None:
+    def __init__(self, limit: float, spent_millibits: int = 0) -> None:
         self._limit = math.floor(limit * 1000)
         self._spent = max(0, spent_millibits)
 
