@@ -1,16 +1,18 @@
 """Run state on disk: what a later process needs to resume a run without reading its whole log.
 
 The audit log is the truth. This file holds what the log does not (what a registered prompt names) and a
-label that a resumed run joins, so that neither a lost log tail nor a lost state file can lower a label; and which
-resources hold what an untrusted run wrote, by digest. No prompt text, argument or result is ever in it.
+label that a resumed run joins, so that neither a lost log tail nor a lost state file can lower a label; which resources
+hold what an untrusted run wrote, and what such runs wrote without naming a resource, by digest. No prompt text,
+argument or result is ever in it.
 
 Durability: WAL with `synchronous=NORMAL`, so a save is one write without fsync. After a power failure the
-file is intact but may lag behind the log, and whoever resumes joins both. Taint of a resource, which no log is read
-for, is synced.
+file is intact but may lag behind the log, and whoever resumes joins both. Taint of a resource and hearsay, which no log
+is read for, are synced.
 """
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import sqlite3
 from collections.abc import Mapping
@@ -25,10 +27,21 @@ from trionyx_proxy.errors import ArgumentError, StateError
 from trionyx_proxy.statefile import FILE_NAME, Damaged, connect, locked, move_aside, reason, unusable
 from trionyx_proxy.token import RunClaims
 
-__all__ = ["FILE_NAME", "MAX_TAINTED", "NOTHING_RECORDED", "RunStatus", "RunStore", "StoredRun"]
+__all__ = [
+    "FILE_NAME",
+    "MAX_HEARSAY_BYTES",
+    "MAX_TAINTED",
+    "NOTHING_RECORDED",
+    "RunStatus",
+    "RunStore",
+    "StoredRun",
+]
 
 MAX_TAINTED = 10_000
 """Tainted resources of one server in one tenant; with more, everything of that server is tainted."""
+
+MAX_HEARSAY_BYTES = 2_000_000
+"""Hearsay of one server in one tenant; with more, everything of that server is hearsay: about 2,500 mails."""
 
 NOTHING_RECORDED = -1
 """`seq` of a run whose log does not exist yet."""
@@ -227,13 +240,55 @@ class RunStore:
             raise unusable(error) from error
         return row is not None
 
+    def add_hearsay(self, tenant: str, server: str, digests: bytes) -> None:
+        """Remember, durably, what an untrusted run writes to a server without naming a resource.
+
+        Args:
+            tenant: of the run.
+            server: section of the catalog.
+            digests: keyed, one behind the other.
+
+        Raises:
+            StateError: the file cannot be written; the write must not be forwarded then.
+        """
+        try:
+            (size,) = self._connection.execute(
+                "SELECT coalesce(sum(length(digests)), 0) FROM hearsay WHERE tenant = ? AND server = ?",
+                (tenant, server),
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+        kept = _EVERYTHING if size + len(digests) > MAX_HEARSAY_BYTES else digests
+        self._insert("INSERT INTO hearsay (tenant, server, digests) VALUES (?, ?, ?)", tenant, server, kept)
+
+    def hearsay(self, tenant: str, server: str, after: int) -> builtins.list[tuple[int, bytes]]:
+        """Return what untrusted runs wrote to a server since an earlier answer: ids and digests; none for anything.
+
+        Args:
+            tenant: of the run.
+            server: section of the catalog.
+            after: the last id of the earlier answer, or 0.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        found = (
+            "SELECT id, digests FROM hearsay WHERE id > ?1 AND tenant = ?2 AND server = ?3 UNION ALL "
+            "SELECT ?1, x'' FROM tainted_resource WHERE tenant = '' AND server = '' AND resource = x''"
+        )
+        try:
+            return self._connection.execute(found, (after, tenant, server)).fetchall()
+        except sqlite3.Error as error:
+            raise unusable(error) from error
+
     def _taint(self, tenant: str, server: str, digest: bytes) -> None:
+        self._insert("INSERT OR IGNORE INTO tainted_resource VALUES (?, ?, ?)", tenant, server, digest)
+
+    def _insert(self, statement: str, tenant: str, server: str, digests: bytes) -> None:
         try:
             self._connection.execute("PRAGMA synchronous = FULL")
             try:
-                self._connection.execute(
-                    "INSERT OR IGNORE INTO tainted_resource VALUES (?, ?, ?)", (tenant, server, digest)
-                )
+                self._connection.execute(statement, (tenant, server, digests))
             finally:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error as error:

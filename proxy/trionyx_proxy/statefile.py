@@ -16,8 +16,8 @@ from trionyx_proxy.errors import StateError
 
 FILE_NAME = "runs.sqlite"
 BUSY_TIMEOUT_MS = 1_000
-FORMAT = 2
-"""`user_version` of the file; a file of format 1 has no table of tainted resources yet."""
+FORMAT = 3
+"""`user_version` of the file; one of format 1 has no tainted resources yet, one of format 2 no hearsay."""
 
 RUN_TABLE = """
 CREATE TABLE run (
@@ -40,6 +40,13 @@ CREATE TABLE tainted_resource (
     resource BLOB NOT NULL, -- digest of its id; empty for everything
     PRIMARY KEY (tenant, server, resource)
 ) STRICT, WITHOUT ROWID""".strip()
+HEARSAY_TABLE = """
+CREATE TABLE hearsay (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    server TEXT NOT NULL,
+    digests BLOB NOT NULL -- keyed digests of what an untrusted run wrote; empty for anything
+) STRICT""".strip()
 
 # Errors that say something about the machine, not about the file: moving the file aside would not help.
 _ENVIRONMENT = frozenset(
@@ -77,6 +84,8 @@ def connect(path: Path) -> sqlite3.Connection:
         _prepare(connection)
     except BaseException as error:
         connection.close()
+        if isinstance(error, UnicodeDecodeError):  # SQLite quotes what it found
+            raise Damaged("it is damaged") from error
         if (
             isinstance(error, sqlite3.Error)
             and getattr(error, "sqlite_errorcode", 0) & 0xFF not in _ENVIRONMENT
@@ -99,9 +108,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
         "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'trigger', 'view')"
     ).fetchall()
     missing = {
-        (0, ()): (RUN_TABLE, TAINTED_TABLE),
-        (1, (RUN_TABLE,)): (TAINTED_TABLE,),
-        (FORMAT, (RUN_TABLE, TAINTED_TABLE)): (),
+        (0, ()): (RUN_TABLE, TAINTED_TABLE, HEARSAY_TABLE),
+        (1, (RUN_TABLE,)): (TAINTED_TABLE, HEARSAY_TABLE),
+        (2, (RUN_TABLE, TAINTED_TABLE)): (HEARSAY_TABLE,),
+        (FORMAT, (RUN_TABLE, TAINTED_TABLE, HEARSAY_TABLE)): (),
     }
     created = missing.get((version, tuple(sql for (sql,) in tables)))
     if created is None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trionyx_proxy.core.account import Prompt, PromptWords
@@ -83,7 +83,7 @@ def test_a_file_without_the_table_of_tainted_resources_gets_it(store: RunStore, 
     store.register(CLAIMS, PROMPT)
     store.close()
     raw = sqlite3.connect(tmp_path / "state" / FILE_NAME)
-    raw.executescript("DROP TABLE tainted_resource; PRAGMA user_version = 1")
+    raw.executescript("DROP TABLE tainted_resource; DROP TABLE hearsay; PRAGMA user_version = 1")
     raw.close()
     again = RunStore.open(tmp_path / "state")
     kept = again.load(RUN)
@@ -258,6 +258,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.guarantee("G24")
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 110) | st.integers(0, 20_000), st.binary(min_size=1, max_size=64))
+@example(3267, b"\x80")
 def test_damage_anywhere_never_stops_a_start(grown: Path, at: int, noise: bytes) -> None:
     content = bytearray(grown.read_bytes())
     at %= len(content)
@@ -293,7 +294,7 @@ def test_a_file_with_another_structure_is_moved_aside(tmp_path: Path, statement:
 def test_a_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     _grow(tmp_path)
     raw = sqlite3.connect(tmp_path / FILE_NAME)
-    raw.execute("PRAGMA user_version = 3")
+    raw.execute("PRAGMA user_version = 4")
     raw.close()
     with pytest.raises(StateError, match="newer release"):
         RunStore.open(tmp_path)
@@ -379,3 +380,30 @@ def test_saves_cost_no_fsync_and_survive_a_kill(tmp_path: Path) -> None:
     kept = store.load("0" * 26)
     assert kept is not None and (kept.seq, dict(kept.counters), store.replaced) == (39, {"calls": 39}, None)
     store.close()
+
+
+@pytest.mark.guarantee("G30")
+def test_hearsay_is_of_one_server_in_one_tenant_and_told_once(store: RunStore, tmp_path: Path) -> None:
+    store.add_hearsay("acme", "mail", b"first---")
+    ((last, told),) = store.hearsay("acme", "mail", 0)
+    store.add_hearsay("acme", "chat", b"other---")
+    store.add_hearsay("corp", "mail", b"other---")
+    assert told == b"first---" and store.hearsay("acme", "mail", last) == []
+    again = reopened(store, tmp_path)
+    again.add_hearsay("acme", "mail", b"second--")
+    assert [told for _, told in again.hearsay("acme", "mail", last)] == [b"second--"]
+    assert [told for _, told in again.hearsay("acme", "mail", 0)] == [b"first---", b"second--"]
+    again.close()
+
+
+def test_a_file_without_the_table_of_hearsay_gets_it(store: RunStore, tmp_path: Path) -> None:
+    store.taint_resource("", "files", "/notes/a")
+    store.close()
+    raw = sqlite3.connect(tmp_path / "state" / FILE_NAME)
+    raw.executescript("DROP TABLE hearsay; PRAGMA user_version = 2")
+    raw.close()
+    again = RunStore.open(tmp_path / "state")
+    assert again.replaced is None and again.is_tainted("", "files", "/notes/a")
+    again.add_hearsay("", "mail", b"first---")
+    assert again.hearsay("", "mail", 0)
+    again.close()

@@ -53,7 +53,7 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, UnicodeDecodeError, sqlite3.Error) as error:  # SQLite quotes what it found
             raise StateError(f"the file {path} cannot be used: {_reason(error)}") from error
         return cls(connection)
 

@@ -48,17 +48,7 @@ class Seal:
         Raises:
             StateError: the key cannot be read or made, or other users can read it.
         """
-        path = directory / name
-        try:
-            write_secret(path, os.urandom(KEY_BYTES))
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise _unusable(error) from error
-        key = read_secret(path)
-        if len(key) != KEY_BYTES:
-            raise StateError(f"the key is damaged: {path}")
-        return cls(key)
+        return cls(secret_key(directory, name))
 
     def close(self, data: bytes, bound: str) -> bytes:
         """Return `data` encrypted; it opens only with the same `bound`."""
@@ -92,6 +82,29 @@ class Seal:
 def bound(id_: str, run: str, digest: str) -> str:
     """Return what ties sealed bytes to their row."""
     return f"{id_} {run} {digest}"
+
+
+def secret_key(directory: Path, name: str) -> bytes:
+    """Return a key of a state directory, which exists; it is made when there is none.
+
+    Args:
+        directory: holds the key.
+        name: file of the key.
+
+    Raises:
+        StateError: the key cannot be read or made, or other users can read it.
+    """
+    path = directory / name
+    try:
+        write_secret(path, os.urandom(KEY_BYTES))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise _unusable(error) from error
+    key = read_secret(path)
+    if len(key) != KEY_BYTES:
+        raise StateError(f"the key is damaged: {path}")
+    return key
 
 
 def write_secret(path: Path, data: bytes) -> None:

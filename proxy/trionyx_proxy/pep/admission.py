@@ -22,12 +22,9 @@ from trionyx_proxy.errors import ArgumentError, UpstreamError
 from trionyx_proxy.facts import compute
 from trionyx_proxy.pep.asking import Vouches, vouched
 from trionyx_proxy.pep.delivery import offered_descriptor
-from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.ledger import NATIVE, Ledger
 from trionyx_proxy.pep.placing import Resolved
 from trionyx_proxy.schema import PinnedSchema, descriptor_digest
-
-NATIVE = "trionyx"
-"""Server alias and catalog section of the proxy's own tools, offered as `trionyx_NAME`; no upstream may have it."""
 
 MAX_NAME_CHARS = 64
 """Offered names stay callable through gateways that allow 64 characters in a tool name."""

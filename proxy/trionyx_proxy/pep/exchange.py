@@ -14,9 +14,9 @@ from trionyx_proxy.core.effect import ForwardCall
 from trionyx_proxy.core.request import CallId, Failure, FailureKind, Request, Result
 from trionyx_proxy.errors import StateError
 from trionyx_proxy.messages.wording import SPEAKING
-from trionyx_proxy.pep.admission import NATIVE, Admission
+from trionyx_proxy.pep.admission import Admission
 from trionyx_proxy.pep.delivery import clean_result
-from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.ledger import NATIVE, Ledger
 from trionyx_proxy.pep.replies import Told
 from trionyx_proxy.pep.upstream import OnProgress
 from trionyx_proxy.provenance import Reading

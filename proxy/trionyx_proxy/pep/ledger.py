@@ -7,7 +7,7 @@ origins are facts for the policy, labels go into the run with the result. One pr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
@@ -23,6 +23,7 @@ from trionyx_proxy.pep.resources import Named
 from trionyx_proxy.provenance import (
     NOWHERE,
     Handles,
+    Hearsay,
     Hidden,
     Index,
     Origin,
@@ -34,6 +35,9 @@ from trionyx_proxy.provenance import (
 )
 from trionyx_proxy.provenance.handles import MAX_HANDLES
 from trionyx_proxy.provenance.mentions import things
+
+NATIVE: Final = "trionyx"
+"""Server alias and catalog section of the proxy's own tools, offered as `trionyx_NAME`; no upstream may have it."""
 
 MAX_LINKS: Final = 64
 """Links of one argument whose origin is looked up; with more, one of unknown origin stands for the rest."""
@@ -50,8 +54,24 @@ _COMMON: Final = frozenset(
         ArgumentType.INTEGER,
     }
 )
+# What a reading call names must be there, and is shown as what it is; what it looks for need not be anywhere.
+_NAMING: Final = frozenset({ArgumentType.ID, ArgumentType.NAME, ArgumentType.PATH, ArgumentType.REVISION})
 # An extract is an answer to a question that the agent put: it chooses nothing that a call acts on.
 EXTRACTED: Final = (Role.AMOUNT, Role.CONTENT, Role.TITLE, Role.WHEN)
+
+
+class Unvouched(NamedTuple):
+    """A text of a call that nothing vouches for.
+
+    Args:
+        text: as sent.
+        is_hidden: it was put in the place of a handle, whole or in part.
+        is_name: it is the name of what the call acts on.
+    """
+
+    text: str
+    is_hidden: bool
+    is_name: bool
 
 
 class ResourceTaint(Protocol):
@@ -62,6 +82,12 @@ class ResourceTaint(Protocol):
 
     def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
         """Tell whether one of the resources holds untrusted data."""
+
+    def tell(self, section: str, digests: Iterable[bytes]) -> None:
+        """Remember durably what is written without naming a resource."""
+
+    def hearsay(self, section: str) -> Hearsay:
+        """Return what was written so."""
 
 
 class Ledger:
@@ -140,42 +166,65 @@ class Ledger:
         Raises:
             StateError: what it writes cannot be remembered as untrusted; the call must not be sent.
         """
-        texts = self.wrote(request, entry)
-        if request.tool.effect in _READING or entry.resource is None or not entry.resource.writes:
+        texts = self.wrote(request, entry, tainted=tainted)
+        section = request.tool.catalog
+        # What is said to another run keeps its label.
+        if request.tool.effect in _READING or section == NATIVE:
             return
-        named, section = _resources(request, entry), request.tool.catalog
+        if entry.resource is None or not entry.resource.writes:
+            self._tell(section, texts, tainted=tainted)
+            return
+        named = _resources(request, entry)
         # What is moved or copied stays what it was.
         if texts or tainted or self._resources.is_tainted(section, named):
             self._resources.taint(section, named)
 
-    def _untrusted(self, request: Request, entry: ToolEntry) -> list[str]:
+    def _tell(self, section: str, texts: Iterable[Unvouched], *, tainted: bool) -> None:
+        """Have later runs know what is written where no resource is named."""
+        hearsay = self._resources.hearsay(section)
+        told: set[bytes] = set()
+        for one in texts:
+            told |= self.index.told(hearsay, one.text, tainted=tainted or one.is_hidden)
+        self._resources.tell(section, told)
+
+    def _untrusted(self, request: Request, entry: ToolEntry) -> list[Unvouched]:
         """Return the texts of a call that nothing vouches for.
 
         Plain arguments have no origin in the facts; a search word, say, can still come back in a trusted field.
         """
         facts: list[dict[str, Any]] = orjson.loads(request.facts).get("origins", [])
         untrusted = {
-            fact["arg"] for fact in facts if fact["integrity"] == "public" and fact["role"] != "link"
+            fact["arg"]: fact["handle"]
+            for fact in facts
+            if fact["integrity"] == "public" and fact["role"] != "link"
         }
-        texts: list[str] = []
+        texts: list[Unvouched] = []
         for path, argument, value in _described(orjson.loads(request.arguments), entry):
             if isinstance(value, bool):
                 continue
-            if pointer(path) in untrusted or (
+            at = pointer(path)
+            if at in untrusted or (
                 argument.role is Role.PLAIN
                 and argument.type not in _COMMON
                 and not self.index.origin(value, argument.type, argument.role).sources
             ):
-                texts.append(str(value))
+                texts.append(Unvouched(str(value), untrusted.get(at, False), _is_name(argument)))
         return texts
 
-    def wrote(self, request: Request, entry: ToolEntry) -> list[str]:
-        """Remember the texts of a writing call that nothing vouches for, and return them."""
-        if request.tool.effect in _READING:
-            return []
-        texts = self._untrusted(request, entry)
-        self.index.wrote(texts)
-        return texts
+    def wrote(self, request: Request, entry: ToolEntry, *, tainted: bool) -> list[Unvouched]:
+        """Remember the texts of a call that nothing vouches for, and return them.
+
+        Args:
+            request: is or was forwarded.
+            entry: the tool.
+            tainted: the run had been shown untrusted text.
+        """
+        found = self._untrusted(request, entry)
+        if request.tool.effect not in _READING:
+            self.index.wrote(one.text for one in found)
+        elif request.tool.catalog != NATIVE:
+            self.index.asked((one.text for one in found if not one.is_name), tainted=tainted)
+        return found
 
     def read(
         self,
@@ -211,12 +260,13 @@ class Ledger:
         """
         reads = entry.resource is not None and entry.resource.reads
         tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
-        texts = self._untrusted(request, entry)
+        texts = [one.text for one in self._untrusted(request, entry)]
+        hearsay = self._resources.hearsay(request.tool.catalog)
         return read_result(
             result,
             entry,
             hide=hides_text,
-            relabel=lambda found: self.index.relabel(found, texts),
+            relabel=lambda found: self.index.relabel(found, texts, hearsay),
             mint=self.handles.mint,
             taint=tainted,
         )
@@ -284,6 +334,10 @@ def _resources(request: Request, entry: ToolEntry) -> list[Named]:
         return named
     # Several arguments that are no paths name one resource together.
     return [Named("\0".join(name.name for name in named), is_path=False)]
+
+
+def _is_name(argument: Argument) -> bool:
+    return argument.role in (Role.SELECTOR, Role.TARGET) and argument.type in _NAMING
 
 
 def _is_id(argument: Argument) -> bool:

@@ -16,11 +16,10 @@ from trionyx_audit.opening import PayloadOpener
 from trionyx_audit.record import Record
 from trionyx_proxy.catalog import ArgumentType, Catalog, ToolEntry
 from trionyx_proxy.core.evidence import INTENT, OUTCOME
-from trionyx_proxy.core.label import parse_label
+from trionyx_proxy.core.label import Integrity, parse_label
 from trionyx_proxy.core.request import CallId, Request, Tool
 from trionyx_proxy.errors import ArgumentError
-from trionyx_proxy.pep.admission import NATIVE
-from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.ledger import NATIVE, Ledger
 from trionyx_proxy.pep.native import NativeTools
 from trionyx_proxy.provenance import TOKEN, Hidden
 
@@ -82,11 +81,10 @@ class Recall:
         if described["catalog"] == NATIVE:
             self._native.recharge(described["name"], payloads["args"])
         entry = self._entry(request)
-        if entry is not None:
-            self._ledger.wrote(request, entry)
-        elif described["effect"] not in ("read", "fetch"):
-            # What it wrote cannot be told from its arguments any more.
+        if entry is None:
+            # What of its arguments was untrusted cannot be told any more.
             raise KeyError(described["name"])
+        self._ledger.wrote(request, entry, tainted=label.integrity is Integrity.PUBLIC)
 
     def _outcome(self, record: Record) -> None:
         body: Mapping[str, Any] = record.body

@@ -1,20 +1,27 @@
 """Which files, pages and records hold what an untrusted run wrote; remembered across the runs of a tenant.
 
 Knows names of resources, never their content. A name is all there is to go by: a resource that a server knows under
-two names is two resources here.
+two names is two resources here. What is written without naming a resource, as a mail is, is known by digests of what
+it says (`provenance.hearsay`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from trionyx_proxy.provenance import Hearsay
 from trionyx_proxy.state import RunStore
 
 EVERYTHING = ""
 """The resource that stands for all that a section holds."""
 
 _BELOW = "\0below\0"
+HEARSAY_KEY = "hearsay.key"
+"""File of the key in the state directory."""
+
+_MARK_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +43,44 @@ class Resources:
     Args:
         store: keeps them.
         tenant: may be empty.
+        key: secret of the state directory, for digests of what was written.
 
     """
 
-    def __init__(self, store: RunStore, tenant: str) -> None:
+    def __init__(self, store: RunStore, tenant: str, key: bytes) -> None:
         self._store = store
         self._tenant = tenant
+        self._key = key
+        self._mark = hashlib.blake2b(b"", key=key, digest_size=_MARK_BYTES).digest()
+        self._heard: dict[str, tuple[int, Hearsay]] = {}
+
+    def tell(self, section: str, digests: Iterable[bytes]) -> None:
+        """Remember durably what an untrusted run writes without naming a resource; nothing of it if there is nothing.
+
+        Raises:
+            StateError: it cannot be remembered; whatever writes it must not be sent.
+        """
+        # Sorted, they tell nothing of the order of words.
+        told = b"".join(sorted(digests))
+        if told:
+            self._store.add_hearsay(self._tenant, section, self._mark + told)
+
+    def hearsay(self, section: str) -> Hearsay:
+        """Return what untrusted runs of the tenant wrote to a section, up to now.
+
+        Raises:
+            StateError: that cannot be found out.
+        """
+        last, hearsay = self._heard.get(section) or (0, Hearsay(self._key))
+        for number, told in self._store.hearsay(self._tenant, section, last):
+            last = max(last, number)
+            # Digests of another key recognise nothing: then it is not known what was written.
+            if told[:_MARK_BYTES] == self._mark:
+                hearsay.learn(told[_MARK_BYTES:])
+            else:
+                hearsay.is_full = True
+        self._heard[section] = last, hearsay
+        return hearsay
 
     def taint(self, section: str, resources: Iterable[Named]) -> None:
         """Remember durably that resources hold untrusted data.

@@ -25,6 +25,7 @@ from trionyx_policies.bundle import Bundle, load_bundle
 from trionyx_policies.errors import PolicyError
 from trionyx_policies.point import EngineSettings, PolicyPoint
 from trionyx_proxy.approvals.desk import Approvals
+from trionyx_proxy.approvals.sealing import secret_key
 from trionyx_proxy.approvals.store import now_ms
 from trionyx_proxy.catalog import Catalog
 from trionyx_proxy.config import Config, resolve_command
@@ -37,18 +38,18 @@ from trionyx_proxy.messages import wording
 from trionyx_proxy.messages.mailbox import Mailbox
 from trionyx_proxy.messages.peers import Peers
 from trionyx_proxy.pep import milestones, wire
-from trionyx_proxy.pep.admission import NATIVE, Admission
+from trionyx_proxy.pep.admission import Admission
 from trionyx_proxy.pep.asking import ttl_ms
 from trionyx_proxy.pep.claimant import Claimant
 from trionyx_proxy.pep.conversation import Conversation
 from trionyx_proxy.pep.downstream import Downstream
 from trionyx_proxy.pep.driver import Driver
 from trionyx_proxy.pep.exchange import Exchange, Forwarding
-from trionyx_proxy.pep.ledger import Ledger
+from trionyx_proxy.pep.ledger import NATIVE, Ledger
 from trionyx_proxy.pep.native import DESCRIPTORS, NativeTools
 from trionyx_proxy.pep.recall import Recall
 from trionyx_proxy.pep.recorder import Recorder
-from trionyx_proxy.pep.resources import Resources
+from trionyx_proxy.pep.resources import HEARSAY_KEY, Resources
 from trionyx_proxy.pep.upstream import Launch, Upstream
 from trionyx_proxy.provenance import Budget, Handles, Index, prompt_implies
 from trionyx_proxy.state import RunStore
@@ -89,7 +90,9 @@ class Service:
         self._approvals = approvals
         identity, prompt = claimant.identity, claimant.prompt
         self._ledger = ledger = Ledger(
-            Index(prompt.words, identity.key), Handles(), Resources(store, identity.tenant)
+            Index(prompt.words, identity.key),
+            Handles(),
+            Resources(store, identity.tenant, secret_key(config.state_directory, HEARSAY_KEY)),
         )
         self.admission = Admission(Catalog.from_data(bundle.data["trionyx"]), ledger)
         self._native = native = NativeTools(ledger, Budget(_bit_budget(bundle)), self._is_tainted)

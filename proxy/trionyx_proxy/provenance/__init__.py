@@ -2,6 +2,7 @@
 
 from trionyx_proxy.provenance.budget import Budget
 from trionyx_proxy.provenance.handles import TOKEN, Handles, Hidden
+from trionyx_proxy.provenance.hearsay import Hearsay
 from trionyx_proxy.provenance.index import Index, IndexLimits
 from trionyx_proxy.provenance.origin import NOWHERE, Leaf, Origin, Source, id_scope
 from trionyx_proxy.provenance.reading import Reading, read_result
@@ -14,6 +15,7 @@ __all__ = [
     "TOKEN",
     "Budget",
     "Handles",
+    "Hearsay",
     "Hidden",
     "Index",
     "IndexLimits",

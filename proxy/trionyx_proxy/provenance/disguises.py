@@ -74,11 +74,19 @@ def dials(text: str, numbers: set[str], *, is_prose: bool) -> bool:
     Args:
         text: shown.
         numbers: their last digits, from `dialled`.
+        is_prose: see `shown_numbers`.
+    """
+    return not numbers.isdisjoint(shown_numbers(text, is_prose=is_prose))
+
+
+def shown_numbers(text: str, *, is_prose: bool) -> set[str]:
+    """Return the last digits of what a text shows as telephone numbers.
+
+    Args:
+        text: shown.
         is_prose: where a number without a prefix for abroad may be a number of anything.
     """
-    if is_prose:
-        return not numbers.isdisjoint(dialled(_ABROAD.findall(text)))
-    return _NO_DIGIT.sub("", text)[-DIALLED_DIGITS:] in numbers
+    return dialled(_ABROAD.findall(text)) if is_prose else {_NO_DIGIT.sub("", text)[-DIALLED_DIGITS:]}
 
 
 def _may_be_idn(text: str) -> bool:

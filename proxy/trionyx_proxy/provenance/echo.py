@@ -81,7 +81,7 @@ class Echo:
         self._seen.add(hash(text))
         self._count += 1
         for form in (text, *decoded(text)):
-            for run in _without_vouched(form, is_vouched):
+            for run in without_vouched(form, is_vouched):
                 self._remember(run, 1)
                 for other in transformed(run):
                     self._remember(other, _STRIDE)
@@ -271,9 +271,9 @@ class Echo:
 
     def _keep_identifiers(self, text: str) -> None:
         """Remember each identifier in a longer text by itself."""
-        for compound in _compounds(text):
+        for compound in compounds(text):
             word = compound.strip(".:-_#/\\")
-            if _MARKED.search(word) is None:
+            if not is_marked(word):
                 continue
             parts = tokens(word)
             if len(parts) < 3:
@@ -288,20 +288,25 @@ class Echo:
                 self._keep_piece(whole)
 
 
-def _compounds(text: str) -> list[str]:
+def is_marked(word: str) -> bool:
+    """Tell whether a word has marks or digits in it as identifiers have."""
+    return _MARKED.search(word) is not None
+
+
+def compounds(text: str) -> list[str]:
     """Return the runs between spaces, brackets and commas that may be identifiers; bare words are none."""
     return [run for run in text.translate(_APART).split() if not run.isalpha()]
 
 
-def _without_vouched(text: str, is_vouched: Callable[[str], bool]) -> list[str]:
-    """Cut a text at the identifiers that somebody trusted vouches for; a lone identifier stays."""
-    if all(_MARKED.search(run.rstrip(".:!?")) is None for run in _compounds(text)):
+def without_vouched(text: str, is_vouched: Callable[[str], bool]) -> list[str]:
+    """Return the parts of a text around the identifiers that somebody trusted vouches for; a lone identifier stays."""
+    if not any(is_marked(run.rstrip(".:!?")) for run in compounds(text)):
         return [text]
     runs: list[str] = []
     start = 0
     for match in _COMPOUND.finditer(text):
         word = match[0].rstrip(".:!?")
-        if _MARKED.search(word) is not None and len(word) < len(text.strip()) and is_vouched(word):
+        if is_marked(word) and len(word) < len(text.strip()) and is_vouched(word):
             runs.append(text[start : match.start()])
             start = match.start() + len(word)
     runs.append(text[start:])

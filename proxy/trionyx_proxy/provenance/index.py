@@ -14,6 +14,7 @@ from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance import terms, times
 from trionyx_proxy.provenance.disguises import dialled, dials, disguises
 from trionyx_proxy.provenance.echo import Echo
+from trionyx_proxy.provenance.hearsay import Hearsay
 from trionyx_proxy.provenance.origin import (
     FROM_PROMPT,
     NOWHERE,
@@ -27,6 +28,7 @@ from trionyx_proxy.provenance.origin import (
     ranked,
     together,
 )
+from trionyx_proxy.provenance.overheard import Overheard
 from trionyx_proxy.provenance.shown import Shown
 from trionyx_proxy.provenance.testimony import USUAL_LIMITS, IndexLimits, Testimony
 from trionyx_proxy.provenance.values import Scalar, fold, is_whole_url, normal, origin_of_url
@@ -71,6 +73,7 @@ class Index:
         self._testimony = Testimony(limits)
         self._endorsed: dict[tuple[ArgumentType, str, Role], tuple[Entry, ...]] = {}
         self._echo = Echo(limits.shingles)
+        self._overheard = Overheard(limits.shingles)
         self._dialled: set[str] = set()
 
     @property
@@ -158,17 +161,40 @@ class Index:
         if len(self._dialled) > self._limits.shingles:
             self._echo.is_full = True
 
-    def relabel(self, leaves: Sequence[Leaf], sent: Iterable[str] = ()) -> tuple[Leaf, ...]:
-        """Return the leaves of one result, those public in which something shows that the run wrote.
+    def asked(self, values: Iterable[str], *, tainted: bool) -> None:
+        """Remember the texts without a trusted origin of a call that only reads: a later page may repeat them.
+
+        Args:
+            values: search words and the like.
+            tainted: the run has been shown untrusted text, which may have chosen any of them. Otherwise those that
+                repeat an untrusted value are meant: an agent also looks for names before they are listed.
+        """
+        self.wrote(text for text in values if tainted or self._overheard.is_in(text))
+
+    def told(self, hearsay: Hearsay, text: str, *, tainted: bool) -> set[bytes]:
+        """Return what later runs must remember of a text that a call writes and that nothing vouches for.
+
+        Args:
+            hearsay: of the section that it is written to.
+            text: as sent.
+            tainted: all of it may be somebody else's. Otherwise what repeats an untrusted value is meant.
+        """
+        return hearsay.digests(text, self._is_vouched, None if tainted else self._overheard.repeats)
+
+    def relabel(
+        self, leaves: Sequence[Leaf], sent: Iterable[str] = (), hearsay: Hearsay | None = None
+    ) -> tuple[Leaf, ...]:
+        """Return the leaves of one result, those public in which something shows that an untrusted run wrote.
 
         Args:
             leaves: in document order.
             sent: untrusted texts of this very call; of no effect if `wrote` has them already.
+            hearsay: what earlier runs wrote to where the result is from.
         """
         if self.is_saturated:
             return tuple(leaf._replace(label=public(leaf.label)) for leaf in leaves)
         new = [text for text in sent if not self._echo.knows(text)]
-        if not new and not self._echo:
+        if not new and not self._echo and not hearsay:
             return tuple(leaves)
         trusted = [
             position for position, leaf in enumerate(leaves) if leaf.label.integrity is not Integrity.PUBLIC
@@ -180,6 +206,8 @@ class Index:
             here = Echo(self._limits.shingles)
             numbers = numbers | self._remember(here, new)
             signs |= here.signs(shown)
+        if hearsay:
+            signs |= hearsay.signs(shown, [leaves[position].kind for position in trusted])
         if numbers:
             for sign, position in enumerate(trusted):
                 _, value, kind, _, _, _ = leaves[position]
@@ -201,7 +229,9 @@ class Index:
             tool: its id.
             leaves: as `relabel` returned them.
         """
-        self._testimony.add(call, tool, tuple(leaves))
+        kept = tuple(leaves)
+        self._testimony.add(call, tool, kept)
+        self._overheard.add(kept)
 
     def _remember(self, echo: Echo, texts: list[str]) -> set[str]:
         """Put written texts into an echo; return the telephone numbers in them, see `dialled`."""

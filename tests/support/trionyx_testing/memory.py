@@ -6,22 +6,29 @@ from collections.abc import Iterable
 
 from trionyx_proxy.pep.ledger import Ledger
 from trionyx_proxy.pep.resources import Named
-from trionyx_proxy.provenance import Handles, Index, prompt_words
+from trionyx_proxy.provenance import Handles, Hearsay, Index, prompt_words
 
 KEY = b"k" * 32
 
 
 class TaintedNames:
-    """Taint by whole names; what is below a path is not known here."""
+    """Taint by whole names; what is below a path is not known here. Hearsay by section."""
 
     def __init__(self) -> None:
         self.names: set[tuple[str, str]] = set()
+        self.told: dict[str, Hearsay] = {}
 
     def taint(self, section: str, resources: Iterable[Named]) -> None:
         self.names |= {(section, resource.name) for resource in resources}
 
     def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
         return any((section, resource.name) in self.names for resource in resources)
+
+    def tell(self, section: str, digests: Iterable[bytes]) -> None:
+        self.hearsay(section).learn(b"".join(digests))
+
+    def hearsay(self, section: str) -> Hearsay:
+        return self.told.setdefault(section, Hearsay(KEY))
 
 
 def ledger(prompt: str = "", resources: TaintedNames | None = None) -> Ledger:

@@ -1,0 +1,205 @@
+"""Recognising in a later run what an untrusted run wrote where no resource is named: a mail may come back to anybody.
+
+Kept are keyed digests, never words: of runs of three words, or of more until two of them say something; of each
+identifier; of short texts as a whole. Coarser than `echo`, which knows what the very same run wrote: pieces of words,
+reversed and rotated texts are not recognised here. Memory is bounded; at the bound everything is hearsay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
+from typing import Final
+
+from trionyx_proxy.catalog import ArgumentType
+from trionyx_proxy.provenance.disguises import dialled, disguises, shown_numbers
+from trionyx_proxy.provenance.echo import compounds, is_marked, without_vouched
+from trionyx_proxy.provenance.encodings import decoded, tokens
+from trionyx_proxy.provenance.shown import Shown
+from trionyx_proxy.provenance.terms import STOP_WORDS
+
+DIGEST_BYTES: Final = 8
+
+MAX_RUN: Final = 10
+"""Words of a run at most, and of a text that is recognised as a whole."""
+
+_MIN_ALONE = 5
+"""Letters and digits of an identifier of one word."""
+
+_MAX_REMEMBERED = 65_536
+"""Words and runs whose digests are remembered in memory, so that common ones are not digested again."""
+
+# Weights of words: two telling ones are enough for a run, or one of an identifier; any number of silent ones is not.
+_SILENT, _TELLING, _ENOUGH = 1, 100, 200
+# Stands around an identifier and is not of it.
+_AROUND = ".:-_#/\\!?"
+_WORD, _ANCHOR, _RUN, _WHOLE, _NUMBER = b"w", b"a", b"r", b"=", b"n"
+
+# A whole such value is one identifier: what else was written somewhere around it does not make it doubtful.
+_IDENTIFIERS: Final = frozenset({ArgumentType.EMAIL, ArgumentType.IBAN})
+_DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
+
+
+class Hearsay:
+    """What untrusted runs of one tenant wrote into one section.
+
+    Args:
+        key: secret of the state directory, at most 64 bytes.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._known: set[bytes] = set()
+        self._said: dict[str, int] = {}
+        self._held: dict[str, bool] = {}
+        self.is_full = False
+
+    def __bool__(self) -> bool:
+        return self.is_full or bool(self._known)
+
+    def learn(self, digests: bytes) -> None:
+        """Add what a run wrote: digests, one behind the other."""
+        self._known.update(
+            digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)
+        )
+        self._said.clear()
+        self._held.clear()
+
+    def digests(
+        self, text: str, is_vouched: Callable[[str], bool], repeats: Callable[[str], bool] | None
+    ) -> set[bytes]:
+        """Return what must be remembered of a written text.
+
+        Args:
+            text: as sent.
+            is_vouched: tells whether somebody trusted vouches for an identifier inside the text.
+            repeats: tells whether a word may be somebody else's; None where every word may be. Identifiers are
+                remembered whatever it says.
+        """
+        found: set[bytes] = set()
+        for form in (text, *decoded(text), *disguises(text)):
+            for part in without_vouched(form, is_vouched):
+                found |= self._of_words(tokens(part), repeats)
+                for words in _identifiers(part):
+                    found |= self._of_run(words, _ANCHOR)
+            words = tokens(form)
+            is_suspect = repeats is None or _is_identifier(form) or any(map(repeats, words))
+            if 0 < len(words) <= MAX_RUN and is_suspect:
+                found.add(self._digest(_WHOLE, "".join(words)))
+                found |= {self._digest(_WORD, word) for word in words}
+        found |= {self._digest(_NUMBER, number) for number in dialled([text])}
+        return found
+
+    def signs(self, shown: Shown, kinds: Sequence[ArgumentType]) -> set[int]:
+        """Return the positions of the texts in which something shows that an untrusted run wrote.
+
+        Args:
+            shown: the trusted leaves of a result.
+            kinds: how each of them is read.
+        """
+        if self.is_full:
+            return set(range(len(shown.texts)))
+        if not self._known:
+            return set()
+        owners, words = shown.owned
+        found = {owners[place] for place in self._places(words)}
+        for position, text in enumerate(shown.texts if shown.decoded else ()):
+            if any(self._places(tokens(piece)) for piece in decoded(text)):
+                found.add(position)
+        found -= {position for position in found if kinds[position] in _IDENTIFIERS}
+        for position, text in enumerate(shown.texts):
+            kind = kinds[position]
+            if self._is_whole(text) or (kind in _DIALLED and self._is_dialled(text, kind)):
+                found.add(position)
+        return found
+
+    def _of_words(self, words: list[str], repeats: Callable[[str], bool] | None) -> set[bytes]:
+        found: set[bytes] = set()
+        for start in range(len(words) - 2):
+            end = start + 3
+            while sum(map(_is_telling, words[start:end])) < 2 and end < min(len(words), start + MAX_RUN):
+                end += 1
+            run = words[start:end]
+            if sum(map(_is_telling, run)) >= 2 and (repeats is None or any(map(repeats, run))):
+                found |= self._of_run(run, _WORD)
+        return found
+
+    def _of_run(self, words: Sequence[str], kind: bytes) -> set[bytes]:
+        return {self._digest(_RUN, " ".join(words)), *(self._digest(kind, word) for word in words)}
+
+    def _places(self, words: Sequence[str]) -> Iterator[int]:
+        """Yield the places of the words that belong to a written run."""
+        weights = list(map(self._weight, words))
+        for start in compress(range(len(words)), weights):
+            run, weight = words[start], weights[start]
+            end = start + 1
+            while not (weight >= _ENOUGH and self._holds(run)):
+                if end == len(words) or end - start == MAX_RUN or not weights[end]:
+                    break
+                run = f"{run} {words[end]}"
+                weight += weights[end]
+                end += 1
+            else:
+                yield from range(start, end)
+
+    def _weight(self, word: str) -> int:
+        """Return what a word says, if it was written: 0 for one that was not."""
+        weight = self._said.get(word)
+        if weight is None:
+            weight = 0
+            if self._digest(_ANCHOR, word) in self._known:
+                weight = _ENOUGH
+            elif self._digest(_WORD, word) in self._known:
+                weight = _TELLING if _is_telling(word) else _SILENT
+            if len(self._said) >= _MAX_REMEMBERED:
+                self._said.clear()
+            self._said[word] = weight
+        return weight
+
+    def _holds(self, run: str) -> bool:
+        held = self._held.get(run)
+        if held is None:
+            if len(self._held) >= _MAX_REMEMBERED:
+                self._held.clear()
+            held = self._held[run] = self._digest(_RUN, run) in self._known
+        return held
+
+    def _is_whole(self, text: str) -> bool:
+        words = tokens(text)
+        return (
+            0 < len(words) <= MAX_RUN
+            and all(map(self._weight, words))
+            and self._digest(_WHOLE, "".join(words)) in self._known
+        )
+
+    def _is_dialled(self, text: str, kind: ArgumentType) -> bool:
+        numbers = shown_numbers(text, is_prose=kind is ArgumentType.TEXT)
+        return any(self._digest(_NUMBER, number) in self._known for number in numbers)
+
+    def _digest(self, kind: bytes, text: str) -> bytes:
+        return hashlib.blake2b(
+            kind + text.encode("utf-8", "surrogatepass"),
+            key=self._key,
+            digest_size=DIGEST_BYTES,
+            person=b"trionyx hearsay",
+        ).digest()
+
+
+def _is_telling(word: str) -> bool:
+    return len(word) > 1 and word not in STOP_WORDS
+
+
+def _is_identifier(text: str) -> bool:
+    return len(text.split()) == 1 and is_marked(text.strip(_AROUND))
+
+
+def _identifiers(text: str) -> Iterator[list[str]]:
+    """Yield the words of each identifier in a text, three by three."""
+    for compound in compounds(text):
+        word = compound.strip(_AROUND)
+        parts = tokens(word)
+        if not is_marked(word) or not parts or (len(parts) == 1 and len(parts[0]) < _MIN_ALONE):
+            continue
+        for start in range(max(1, len(parts) - 2)):
+            yield parts[start : start + 3]
