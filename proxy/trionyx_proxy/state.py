@@ -261,23 +261,22 @@ class RunStore:
         kept = _EVERYTHING if size + len(digests) > MAX_HEARSAY_BYTES else digests
         self._insert("INSERT INTO hearsay (tenant, server, digests) VALUES (?, ?, ?)", tenant, server, kept)
 
-    def hearsay(self, tenant: str, server: str, after: int) -> builtins.list[tuple[int, bytes]]:
-        """Return what untrusted runs wrote to a server since an earlier answer: ids and digests; none for anything.
+    def hearsay(self, tenant: str, after: int) -> builtins.list[tuple[int, str, bytes]]:
+        """Return what untrusted runs wrote since an earlier answer: ids, servers, digests; none for anything.
 
         Args:
             tenant: of the run.
-            server: section of the catalog.
-            after: the last id of the earlier answer, or 0.
+            after: the last id of the earlier answer, or 0. An empty server is any.
 
         Raises:
             StateError: the file cannot be read.
         """
         found = (
-            "SELECT id, digests FROM hearsay WHERE id > ?1 AND tenant = ?2 AND server = ?3 UNION ALL "
-            "SELECT ?1, x'' FROM tainted_resource WHERE tenant = '' AND server = '' AND resource = x''"
+            "SELECT id, server, digests FROM hearsay WHERE id > ?1 AND tenant = ?2 UNION ALL "
+            "SELECT ?1, '', x'' FROM tainted_resource WHERE tenant = '' AND server = '' AND resource = x''"
         )
         try:
-            return self._connection.execute(found, (after, tenant, server)).fetchall()
+            return self._connection.execute(found, (after, tenant)).fetchall()
         except sqlite3.Error as error:
             raise unusable(error) from error
 

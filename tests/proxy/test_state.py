@@ -15,9 +15,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.core.account import Prompt, PromptWords
 from trionyx_proxy.core.label import BOTTOM, TOP, Integrity, Label, Level
 from trionyx_proxy.errors import StateError
+from trionyx_proxy.pep.resources import Resources
+from trionyx_proxy.provenance import Hearsay
+from trionyx_proxy.provenance.shown import Shown
 from trionyx_proxy.state import FILE_NAME, MAX_TAINTED, NOTHING_RECORDED, RunStatus, RunStore
 from trionyx_proxy.token import RunClaims, mint_ulid
 from trionyx_testing.parts import need
@@ -383,16 +387,15 @@ def test_saves_cost_no_fsync_and_survive_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.guarantee("G30")
-def test_hearsay_is_of_one_server_in_one_tenant_and_told_once(store: RunStore, tmp_path: Path) -> None:
+def test_hearsay_is_of_one_tenant_and_told_once(store: RunStore, tmp_path: Path) -> None:
     store.add_hearsay("acme", "mail", b"first---")
-    ((last, told),) = store.hearsay("acme", "mail", 0)
-    store.add_hearsay("acme", "chat", b"other---")
+    ((last, *told),) = store.hearsay("acme", 0)
     store.add_hearsay("corp", "mail", b"other---")
-    assert told == b"first---" and store.hearsay("acme", "mail", last) == []
+    assert told == ["mail", b"first---"] and store.hearsay("acme", last) == []
     again = reopened(store, tmp_path)
-    again.add_hearsay("acme", "mail", b"second--")
-    assert [told for _, told in again.hearsay("acme", "mail", last)] == [b"second--"]
-    assert [told for _, told in again.hearsay("acme", "mail", 0)] == [b"first---", b"second--"]
+    again.add_hearsay("acme", "chat", b"second--")
+    assert [told for _, *told in again.hearsay("acme", last)] == [["chat", b"second--"]]
+    assert len(again.hearsay("acme", 0)) == 2
     again.close()
 
 
@@ -405,5 +408,19 @@ def test_a_file_without_the_table_of_hearsay_gets_it(store: RunStore, tmp_path: 
     again = RunStore.open(tmp_path / "state")
     assert again.replaced is None and again.is_tainted("", "files", "/notes/a")
     again.add_hearsay("", "mail", b"first---")
-    assert again.hearsay("", "mail", 0)
+    assert again.hearsay("", 0)
     again.close()
+
+
+@pytest.mark.guarantee("G30")
+def test_what_is_not_known_of_hearsay_closes_as_much_as_it_may_be_of(store: RunStore) -> None:
+    said = Hearsay(b"k" * 32).digests("ask Mallory about it", lambda _: False, None)
+    Resources(store, "acme", b"k" * 32).tell("mail", said)
+    assert not Resources(store, "acme", b"k" * 32).hearsay("chat").is_full
+    store.add_hearsay("acme", "chat", b"")
+    ours = Resources(store, "acme", b"k" * 32)
+    assert ours.hearsay("chat").is_full and not ours.hearsay("mail").is_full
+    assert ours.hearsay("mail").signs(Shown(["Ask Mallory about me."]), [ArgumentType.TEXT]) == {0}
+    other = Resources(store, "acme", b"o" * 32)
+    assert other.hearsay("files").is_full and other.hearsay("mail").is_full
+    assert not Resources(store, "corp", b"o" * 32).hearsay("files").is_full

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from trionyx_proxy.provenance import Hearsay
+from trionyx_proxy.provenance import ANYTHING, Hearsay
 from trionyx_proxy.state import RunStore
 
 EVERYTHING = ""
@@ -50,9 +50,10 @@ class Resources:
     def __init__(self, store: RunStore, tenant: str, key: bytes) -> None:
         self._store = store
         self._tenant = tenant
-        self._key = key
         self._mark = hashlib.blake2b(b"", key=key, digest_size=_MARK_BYTES).digest()
-        self._heard: dict[str, tuple[int, Hearsay]] = {}
+        self._hearsay = Hearsay(key)
+        self._full: set[str] = set()
+        self._last = 0
 
     def tell(self, section: str, digests: Iterable[bytes]) -> None:
         """Remember durably what an untrusted run writes without naming a resource; nothing of it if there is nothing.
@@ -66,21 +67,19 @@ class Resources:
             self._store.add_hearsay(self._tenant, section, self._mark + told)
 
     def hearsay(self, section: str) -> Hearsay:
-        """Return what untrusted runs of the tenant wrote to a section, up to now.
+        """Return what untrusted runs of the tenant wrote so, up to now, wherever: a mail may be read by many tools.
 
         Raises:
             StateError: that cannot be found out.
         """
-        last, hearsay = self._heard.get(section) or (0, Hearsay(self._key))
-        for number, told in self._store.hearsay(self._tenant, section, last):
-            last = max(last, number)
-            # Digests of another key recognise nothing: then it is not known what was written.
+        for number, told_to, told in self._store.hearsay(self._tenant, self._last):
+            self._last = max(self._last, number)
             if told[:_MARK_BYTES] == self._mark:
-                hearsay.learn(told[_MARK_BYTES:])
+                self._hearsay.learn(told[_MARK_BYTES:])
             else:
-                hearsay.is_full = True
-        self._heard[section] = last, hearsay
-        return hearsay
+                # Digests of another key recognise nothing: then it is not known what was written, and may be anywhere.
+                self._full.add(EVERYTHING if told else told_to)
+        return ANYTHING if not self._full.isdisjoint((section, EVERYTHING)) else self._hearsay
 
     def taint(self, section: str, resources: Iterable[Named]) -> None:
         """Remember durably that resources hold untrusted data.

@@ -1,4 +1,4 @@
-"""Recognising in a later run what an untrusted run wrote where no resource is named: a mail may come back to anybody.
+"""Recognising in a later run what an untrusted run wrote where no resource is named: a mail may come back by any tool.
 
 Kept are keyed digests, never words: of runs of three words, or of more until two of them say something; of each
 identifier; of short texts as a whole. Coarser than `echo`, which knows what the very same run wrote: pieces of words,
@@ -42,18 +42,19 @@ _DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
 
 
 class Hearsay:
-    """What untrusted runs of one tenant wrote into one section.
+    """What untrusted runs of one tenant wrote.
 
     Args:
         key: secret of the state directory, at most 64 bytes.
+        is_full: it is not known what they wrote: anything may be.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, is_full: bool = False) -> None:
         self._key = key
         self._known: set[bytes] = set()
         self._said: dict[str, int] = {}
         self._held: dict[str, bool] = {}
-        self.is_full = False
+        self.is_full = is_full
 
     def __bool__(self) -> bool:
         return self.is_full or bool(self._known)
@@ -184,6 +185,10 @@ class Hearsay:
             digest_size=DIGEST_BYTES,
             person=b"trionyx hearsay",
         ).digest()
+
+
+ANYTHING: Final = Hearsay(b"", is_full=True)
+"""Hearsay of which nothing is known: everything shows it."""
 
 
 def _is_telling(word: str) -> bool:

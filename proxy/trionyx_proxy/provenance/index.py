@@ -175,7 +175,7 @@ class Index:
         """Return what later runs must remember of a text that a call writes and that nothing vouches for.
 
         Args:
-            hearsay: of the section that it is written to.
+            hearsay: of the tenant.
             text: as sent.
             tainted: all of it may be somebody else's. Otherwise what repeats an untrusted value is meant.
         """
@@ -189,7 +189,7 @@ class Index:
         Args:
             leaves: in document order.
             sent: untrusted texts of this very call; of no effect if `wrote` has them already.
-            hearsay: what earlier runs wrote to where the result is from.
+            hearsay: what untrusted runs of the tenant wrote.
         """
         if self.is_saturated:
             return tuple(leaf._replace(label=public(leaf.label)) for leaf in leaves)
