@@ -7,13 +7,14 @@ origins are facts for the policy, labels go into the run with the result. One pr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
 
 from trionyx_proxy.arguments import JSON, canonical, pointer
 from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
-from trionyx_proxy.core.request import Failure, Request, Result
+from trionyx_proxy.core.request import CallId, Failure, Request, Result
 from trionyx_proxy.facts import embedded_urls
 from trionyx_proxy.facts.call import Path, leaves
 from trionyx_proxy.pep.delivery import sealed_result
@@ -33,6 +34,7 @@ from trionyx_proxy.provenance import (
     read_result,
 )
 from trionyx_proxy.provenance.handles import MAX_HANDLES
+from trionyx_proxy.provenance.index import KNOWN, Own
 from trionyx_proxy.provenance.mentions import things
 
 MAX_LINKS: Final = 64
@@ -64,6 +66,21 @@ class ResourceTaint(Protocol):
         """Tell whether one of the resources holds untrusted data."""
 
 
+@dataclass(slots=True)
+class _Sent:
+    """A call under way.
+
+    Args:
+        request: as forwarded.
+        entry: the tool.
+        own: its untrusted texts; None until somebody has the time, or needs them.
+    """
+
+    request: Request
+    entry: ToolEntry
+    own: Own | None = None
+
+
 class Ledger:
     """One run's provenance.
 
@@ -79,6 +96,7 @@ class Ledger:
         self.handles = handles
         self._resources = resources
         self._births: dict[str, tuple[str, str]] = {}
+        self._sent: dict[CallId, _Sent] = {}
 
     def resolve(self, arguments: JSON, entry: ToolEntry, *, in_content_only: bool = False) -> Resolved:
         """Put the text behind each handle in its place, see `placing.resolve`.
@@ -141,7 +159,9 @@ class Ledger:
             StateError: what it writes cannot be remembered as untrusted; the call must not be sent.
         """
         texts = self.wrote(request, entry)
-        if request.tool.effect in _READING or entry.resource is None or not entry.resource.writes:
+        is_reading = request.tool.effect in _READING
+        self._sent[request.call] = _Sent(request, entry, None if is_reading else KNOWN)
+        if is_reading or entry.resource is None or not entry.resource.writes:
             return
         named, section = _resources(request, entry), request.tool.catalog
         # What is moved or copied stays what it was.
@@ -177,6 +197,17 @@ class Ledger:
         self.index.wrote(texts)
         return texts
 
+    def catch_up(self) -> None:
+        """Learn what waits to be learnt, and prepare for results; for when nobody waits for this run."""
+        for sent in self._sent.values():
+            if sent.own is None:
+                sent.own = self.index.own(self._untrusted(sent.request, sent.entry))
+        self.index.catch_up()
+
+    def ended(self, call: CallId) -> None:
+        """Forget what was kept for the result of a call: it came, or it never will."""
+        self._sent.pop(call, None)
+
     def read(
         self,
         request: Request,
@@ -211,12 +242,14 @@ class Ledger:
         """
         reads = entry.resource is not None and entry.resource.reads
         tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
-        texts = self._untrusted(request, entry)
+        sent = self._sent.pop(request.call, None)
+        prepared = sent.own if sent is not None and sent.request is request else None
+        own = self.index.own(self._untrusted(request, entry)) if prepared is None else prepared
         return read_result(
             result,
             entry,
             hide=hides_text,
-            relabel=lambda found: self.index.relabel(found, texts),
+            relabel=lambda found: self.index.relabel(found, own),
             mint=self.handles.mint,
             taint=tainted,
         )
