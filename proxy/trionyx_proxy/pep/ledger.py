@@ -261,10 +261,13 @@ class Ledger:
             return sealed
         self.keep(request, reading.hidden)
         self.index.add(request.call, request.tool.id, reading.leaves)
+        # Labels are few, and each is written out once.
+        labels = {id(part.label): part.label for part in reading.hidden}
+        written = {key: label.to_json() for key, label in labels.items()}
         hidden: dict[str, Any] = {
             part.handle: {
                 "content": part.content,
-                "label": part.label.to_json(),
+                "label": written[id(part.label)],
                 "pointer": part.pointer,
                 "type": part.kind.value,
             }

@@ -74,6 +74,7 @@ class Testimony:
         self._mentioned: dict[str, list[tuple[str, Entry]]] = {}
         self._waiting: dict[str, list[Said]] = {}
         self._waiting_count = 0
+        self._asked: set[str] = set()
         self.is_full = False
 
     def close(self) -> None:
@@ -158,7 +159,9 @@ class Testimony:
         return self._words.get(word)
 
     def read_ahead(self) -> None:
-        """Read new texts for what was asked for before: it will be asked for again, and then an answer is awaited."""
+        """Learn what is of kinds asked for before: they will be asked for again, and then an answer is awaited."""
+        for group in self._asked.intersection(self._waiting):
+            self._learn_group(group)
         for kind in self._read_up_to:
             if kind == _WORD:
                 self._read_words()
@@ -176,6 +179,7 @@ class Testimony:
 
     def _learn_group(self, group: str) -> None:
         """Learn the values of a kind that nobody asked for so far."""
+        self._asked.add(group)
         for call, tool, leaves in self._waiting.pop(group, ()):
             for leaf in leaves:
                 self._waiting_count -= 1 + leaf.scope.count("/")
