@@ -165,6 +165,8 @@ class Echo:
             found = {position for position, text in enumerate(texts) if plain(text).strip() in self._wholes}
         if not self._pieces:
             return found
+        if not any(shown.runs):
+            return found
         # Most leaves begin with nothing that was written, and then there is nothing to put together.
         openings = shown.openings
         if self._lengths.keys().isdisjoint(openings) and all(

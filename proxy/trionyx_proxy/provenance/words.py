@@ -95,12 +95,12 @@ class PromptReader:
         """Tell whether the words of a text stand in the prompt one after another; stop words alone do not count."""
         if not self._places or not text or text.isspace():
             return False
-        # Most texts differ from the prompt in their first words. Lines of a text, and scripts that combine letters,
-        # are not cut up.
-        count = _OPENING_WORDS if text.isascii() and text.isprintable() else 1
-        opening = sequence(" ".join(text.split(maxsplit=count)[:count]))
-        if opening and not self._has_row(opening):
-            return False
+        # Most texts differ from the prompt in their first words, and then their rest need not be read. Lines of a text,
+        # and scripts that combine letters, are not cut up.
+        for count in (1, _OPENING_WORDS) if text.isascii() and text.isprintable() else (1,):
+            opening = sequence(" ".join(text.split(maxsplit=count)[:count]))
+            if opening and not self._has_row(opening):
+                return False
         phrase = sequence(text)
         if not phrase or all(word in STOP_WORDS or word == BREAK for word in phrase):
             return False
