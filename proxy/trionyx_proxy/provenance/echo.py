@@ -165,16 +165,13 @@ class Echo:
             found = {position for position, text in enumerate(texts) if plain(text).strip() in self._wholes}
         if not self._pieces:
             return found
-        if not any(shown.runs):
-            return found
+        runs, stream, starts, openings = shown.stream
         # Most leaves begin with nothing that was written, and then there is nothing to put together.
-        openings = shown.openings
         if self._lengths.keys().isdisjoint(openings) and all(
             self._lengths.keys().isdisjoint({opening[:length] for opening in openings})
             for length in self._short_keys
         ):
             return found
-        runs, starts, stream = shown.runs, shown.starts, shown.stream
         for position, run in enumerate(runs):
             if not run:
                 continue
