@@ -242,7 +242,7 @@ class Ledger:
         """
         reads = entry.resource is not None and entry.resource.reads
         tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
-        sent = self._sent.pop(request.call, None)
+        sent = self._sent.get(request.call)
         prepared = sent.own if sent is not None and sent.request is request else None
         own = self.index.own(self._untrusted(request, entry)) if prepared is None else prepared
         return read_result(
@@ -256,6 +256,7 @@ class Ledger:
 
     def deliver(self, request: Request, reading: Reading, *, max_bytes: int) -> Result | Failure:
         """Remember where the values of a reading came from, and give the result to deliver."""
+        self.ended(request.call)
         sealed = sealed_result(reading.result, call=request.call, max_bytes=max_bytes)
         if isinstance(sealed, Failure):
             return sealed

@@ -49,6 +49,7 @@ _JOINED_CHARS = 256
 _KIN: Final = frozenset({ArgumentType.NAME, ArgumentType.ENUM, ArgumentType.TEXT})
 _CHOOSING: Final = frozenset({Role.TARGET, Role.SELECTOR, Role.SECRET})
 _DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
+_PUBLIC: Final = Integrity.PUBLIC
 _IDENTIFIERS: Final = (
     ArgumentType.EMAIL,
     ArgumentType.URL,
@@ -208,9 +209,7 @@ class Index:
         own = sent if isinstance(sent, Own) else self.own(sent)
         if not own.texts and not self._echo:
             return tuple(leaves)
-        trusted = [
-            position for position, leaf in enumerate(leaves) if leaf.label.integrity is not Integrity.PUBLIC
-        ]
+        trusted = [position for position, leaf in enumerate(leaves) if leaf.label.integrity is not _PUBLIC]
         shown = Shown([str(leaves[position].value) for position in trusted])
         signs = self._echo.signs(shown)
         numbers = self._dialled

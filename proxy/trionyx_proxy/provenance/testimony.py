@@ -160,6 +160,9 @@ class Testimony:
 
     def read_ahead(self) -> None:
         """Learn what is of kinds asked for before: they will be asked for again, and then an answer is awaited."""
+        # Words that nobody asks for again must not be what reaches the bound.
+        if self._is_near(self._limits.values // 2):
+            return
         for group in self._asked.intersection(self._waiting):
             self._learn_group(group)
         for kind in self._read_up_to:
