@@ -176,19 +176,24 @@ class Traffic:
         facts = CLOCK()
         self._ledger.sent(request, entry, tainted=False)
         sent = CLOCK()
+        self._ledger.catch_up()
+        waited = CLOCK()
         reading = self._ledger.reading(request, entry, result, hides_text=True)
         read = CLOCK()
         delivered = self._ledger.deliver(request, reading, max_bytes=1 << 20)
         ended = CLOCK()
+        self._ledger.catch_up()
+        idle = CLOCK()
         if not isinstance(delivered, Result) or not isinstance(bare, Result):
             raise SystemExit("a result was not delivered")
         self._known += [
             str(leaf.value) for leaf in reading.leaves
             if leaf.label.integrity is not Integrity.PUBLIC and str(leaf.value).endswith("@corp.example")
         ]  # fmt: skip
-        steps = (judged - sealed, sent - facts, read - sent, ended - read)
+        steps = (judged - sealed, sent - facts, read - waited, ended - read)
         taken = dict(zip(STEPS, (1e6 * step for step in steps), strict=True))
-        return {**taken, "bare": 1e6 * (sealed - begun), "added": 1e6 * (sum(steps) - (sealed - begun))}
+        bare_us, beside_us = 1e6 * (sealed - begun), 1e6 * (waited - sent + idle - ended)
+        return {**taken, "bare": bare_us, "added": sum(taken.values()) - bare_us, "beside": beside_us}
 
     def _drawn(self, kind: str) -> tuple[ToolEntry, dict[str, Any], dict[str, Any]]:
         random_ = self._random
@@ -244,7 +249,7 @@ def main() -> None:
     yard = statistics.median(yards)
     sizes = [size for traffic in runs.values() for size in traffic.sizes]
     print(f"yardstick {yard:.0f}us; mails of {statistics.mean(sizes):.0f} bytes; times in microseconds")
-    columns = (*STEPS, "bare", "added")
+    columns = (*STEPS, "bare", "beside", "added")
     print(f"{'call':6} {'history':>7} " + " ".join(f"{column:>8}" for column in columns)
           + f" {'p10':>8} {'mean':>8} {'yards':>6} {'of 300us':>9} {'growth':>7}")  # fmt: skip
     for (kind, history), rows in sorted(taken.items(), key=lambda item: (item[0][0], item[0][1])):

@@ -31,8 +31,8 @@ FILLERS = st.sampled_from(sorted(STOP_WORDS))
 def heard(*texts: str, vouched: tuple[str, ...] = (), repeats: tuple[str, ...] | None = None) -> Hearsay:
     hearsay = Hearsay(KEY)
     for text in texts:
-        is_repeated = None if repeats is None else repeats.__contains__
-        hearsay.learn(b"".join(hearsay.digests(text, vouched.__contains__, is_repeated)))
+        suspects = None if repeats is None else frozenset(repeats)
+        hearsay.learn(b"".join(hearsay.digests(text, vouched.__contains__, suspects)))
     return hearsay
 
 

@@ -251,6 +251,69 @@ def test_at_a_bound_nothing_more_is_learnt_and_everything_is_public(limits: Inde
     assert made.origin("jonas@corp.example", A.EMAIL, R.TARGET).sources
 
 
+@pytest.mark.guarantee("G30")
+def test_what_was_written_since_a_call_was_prepared_is_known_to_its_result() -> None:
+    made = index()
+    own = made.own(["a question"])
+    made.wrote(["eve@evil.example"])
+    assert [one.label for one in made.relabel([leaf("eve@evil.example", A.EMAIL)], own)] == [PUBLIC]
+
+
+@pytest.mark.guarantee("G30")
+def test_what_cannot_be_learnt_in_full_ends_all_trust() -> None:
+    made, odd = index(), ["a text", 7]
+    made.wrote(odd)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        made.catch_up()
+    assert [one.label for one in made.relabel([leaf("another text", A.TEXT)])] == [PUBLIC]
+
+
+@pytest.mark.guarantee("G29")
+def test_a_closed_index_has_read_nothing_ahead() -> None:
+    made = index()
+    assert made.origin("late@x.example", A.EMAIL, R.TARGET) == NOWHERE
+    made.add("c2", "t", [leaf("Write to late@x.example.", A.TEXT)])
+    made.catch_up()
+    made.close()
+    assert made.origin("late@x.example", A.EMAIL, R.TARGET) == NOWHERE
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sampled_from(["Lunch on May 21st", "m@x.example, a.com", "7 May 2024 at 9:30"])),
+        st.tuples(st.just("wrote"), st.sampled_from(["lunch on may 21st", "m@x.example", "see a.com or b.com"])),
+        st.tuples(
+            st.just("origin"), st.sampled_from([A.EMAIL, A.DATE, A.TEXT, A.URL]), st.sampled_from([R.TITLE, R.WHEN])
+        ),
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(STEPS, st.data())
+def test_it_makes_no_difference_when_what_waits_is_learnt(
+    steps: list[tuple[str, ...]], data: st.DataObject
+) -> None:
+    seen: list[list[object]] = []
+    for is_idle in (True, False):
+        made, answers = index(), []
+        for number, (step, *given_) in enumerate(steps):
+            match step, given_:
+                case "add", [text]:
+                    leaves = made.relabel([leaf(text, A.TEXT, ORG), leaf(text, A.NAME, ORG)])
+                    made.add(f"c{number}", "t", leaves)
+                    answers.append(leaves)
+                case "wrote", [text]:
+                    made.wrote([text])
+                case _, [kind, role]:
+                    asked = ("m@x.example", "2024-05-21", "2024-05-07 09:30", "a.com", "lunch with m")
+                    answers += [made.origin(value, A(kind), R(role)) for value in asked]
+            if is_idle and data.draw(st.booleans()):
+                made.catch_up()
+        seen.append(answers)
+    assert seen[0] == seen[1]
+
+
 LABELS = st.builds(Label, st.sampled_from(Integrity), st.sampled_from(Level))
 FITTING: list[tuple[str, ArgumentType, Role]] = [
     ("a@x.example", A.EMAIL, R.TARGET),

@@ -496,12 +496,16 @@ def test_long_texts_are_read_quickly() -> None:
         '<a href="https:&#47;&#47;evil.example/x">',
         '<a href="https:/&#x2f;evil.example/">',
         "https:/\t/evil.example/x",
+        "&#119;ww.evil.example",
+        "ww\r\nw.evil.example",
+        "WWW.evil.example",
     ],
 )
 def test_a_link_as_a_mail_program_resolves_it_is_seen(text: str) -> None:
-    from trionyx_proxy.facts.prompt import embedded_hosts
+    from trionyx_proxy.facts.prompt import embedded_hosts, embedded_urls
 
-    assert "evil.example" in embedded_hosts(text)
+    assert [host.removeprefix("www.") for host in embedded_hosts(text)] == ["evil.example"]
+    assert embedded_urls(text)
 
 
 @pytest.mark.parametrize("text", ["http\u017f://evil.example/", "\u212a://evil.example/"])

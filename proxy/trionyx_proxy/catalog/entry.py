@@ -55,7 +55,7 @@ class ValueSet:
         if self.values and listed_value(text) in self.values:
             return True
         domain = mail_domain(text) if self.domains else None
-        return domain is not None and any(suffix in self.domains for suffix in suffixes(domain))
+        return domain is not None and not self.domains.isdisjoint(suffixes(domain))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ _WHOLE_LINK = re.compile(
 )
 _BARE_HOST = re.compile(_BARE, re.IGNORECASE)
 _DROPPED = dict.fromkeys(map(ord, "\t\r\n"))
+# Every link has one of these, or begins with `www.`; of a character reference any character may come.
+_LINKING = (":", "/", "\\", "?", "&")
 _WWW = re.compile(r"(?<![\w.@/\\-])www\.[^\s/\\?#<>\"'`)\]}|,;:]+", re.IGNORECASE)
 
 
@@ -76,6 +78,8 @@ def embedded_hosts(text: str) -> list[str]:
     Takes `scheme://…`, `//…` with a dot in its host, backslashes for slashes, and `www.…`; a host that
     cannot be read strictly appears as `invalid`. Bare names without a scheme are taken only with a path or query.
     """
+    if not _may_link(text):
+        return []
     hosts = _hosts_in(text)
     # A mail program resolves character references and drops line breaks and tabs inside an address.
     as_shown = html.unescape(text).translate(_DROPPED)
@@ -89,15 +93,20 @@ def embedded_urls(text: str) -> list[str]:
 
     Reads as widely as `embedded_hosts`; a text that shows more links than it spells gives `invalid` besides.
     """
-    may_link = any(mark in text for mark in (":", "/", "\\", "?")) or "www." in text.lower()
-    links = _WHOLE_LINK.finditer(text) if may_link else ()
-    found = dict.fromkeys(match[0].rstrip(_TRAILING) for match in links)
+    if not _may_link(text):
+        return []
+    found = dict.fromkeys(match[0].rstrip(_TRAILING) for match in _WHOLE_LINK.finditer(text))
     spelled: set[str] = set()
     for url in found:
         spelled |= set(embedded_hosts(url))
     if not set(embedded_hosts(text)) <= spelled:
         found[UNREADABLE] = None
     return list(found)
+
+
+def _may_link(text: str) -> bool:
+    """Tell cheaply whether a text could hold a link, also once it is rendered; most texts hold none."""
+    return any(mark in text for mark in _LINKING) or "www." in text.translate(_DROPPED).lower()
 
 
 def _hosts_in(text: str) -> set[str]:

@@ -5,9 +5,10 @@ Knows which server answers which tool and how long that may take. It does not re
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from trionyx_proxy.arguments import canonical
 from trionyx_proxy.core.effect import ForwardCall
@@ -20,6 +21,9 @@ from trionyx_proxy.pep.ledger import NATIVE, Ledger
 from trionyx_proxy.pep.replies import Told
 from trionyx_proxy.pep.upstream import OnProgress
 from trionyx_proxy.provenance import Reading
+
+CATCH_UP_AFTER_S: Final = 0.0005
+"""So long after a request or a result went its way, it is written, and the loop waits for others."""
 
 
 class ToolServer(Protocol):
@@ -109,6 +113,9 @@ class Exchange:
             limit = min(limit, effect.max_result_bytes)
         if request.tool.server == NATIVE and request.tool.name in SPEAKING:
             return await self._speak(effect, limit)
+        # While the server works, and later while the result is recorded, nobody waits for what is learnt for later.
+        loop = asyncio.get_running_loop()
+        loop.call_later(CATCH_UP_AFTER_S, self._ledger.catch_up)
         received = await server.call(
             request.tool.name,
             request.arguments,
@@ -123,12 +130,15 @@ class Exchange:
         if isinstance(cleaned, Failure):
             return cleaned
         try:
-            return self._ledger.read(request, entry, cleaned, hides_text=effect.hides_text, max_bytes=limit)
+            result = self._ledger.read(request, entry, cleaned, hides_text=effect.hides_text, max_bytes=limit)
         except StateError:
             return Failure(FailureKind.GARBAGE, "what the tool read cannot be kept track of", sent=True)
+        loop.call_later(CATCH_UP_AFTER_S, self._ledger.catch_up)
+        return result
 
     def ended(self, call: CallId, *, is_delivered: bool) -> None:
         """Note that a call is over, and whether the agent got its result."""
+        self._ledger.ended(call)
         if self._conversation is not None:
             self._conversation.ended(call, is_delivered=is_delivered)
 

@@ -7,13 +7,14 @@ origins are facts for the policy, labels go into the run with the result. One pr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
 from trionyx_proxy.arguments import JSON, canonical, pointer
 from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
-from trionyx_proxy.core.request import Failure, Request, Result
+from trionyx_proxy.core.request import CallId, Failure, Request, Result
 from trionyx_proxy.facts import embedded_urls
 from trionyx_proxy.facts.call import Path, leaves
 from trionyx_proxy.pep.delivery import sealed_result
@@ -34,6 +35,7 @@ from trionyx_proxy.provenance import (
     read_result,
 )
 from trionyx_proxy.provenance.handles import MAX_HANDLES
+from trionyx_proxy.provenance.index import KNOWN, Own
 from trionyx_proxy.provenance.mentions import things
 
 NATIVE: Final = "trionyx"
@@ -90,6 +92,23 @@ class ResourceTaint(Protocol):
         """Return what was written so."""
 
 
+@dataclass(slots=True)
+class _Sent:
+    """A call under way.
+
+    Args:
+        request: as forwarded.
+        entry: the tool.
+        tainted: the run had been shown untrusted text.
+        own: its untrusted texts; None until somebody has the time, or needs them.
+    """
+
+    request: Request
+    entry: ToolEntry
+    tainted: bool
+    own: Own | None = None
+
+
 class Ledger:
     """One run's provenance.
 
@@ -105,6 +124,7 @@ class Ledger:
         self.handles = handles
         self._resources = resources
         self._births: dict[str, tuple[str, str]] = {}
+        self._sent: dict[CallId, _Sent] = {}
 
     def resolve(self, arguments: JSON, entry: ToolEntry, *, in_content_only: bool = False) -> Resolved:
         """Put the text behind each handle in its place, see `placing.resolve`.
@@ -166,18 +186,22 @@ class Ledger:
         Raises:
             StateError: what it writes cannot be remembered as untrusted; the call must not be sent.
         """
-        texts = self.wrote(request, entry, tainted=tainted)
+        is_reading = request.tool.effect in _READING
+        self._sent[request.call] = _Sent(request, entry, tainted, None if is_reading else KNOWN)
+        if is_reading:
+            return
+        found = self._untrusted(request, entry)
         section = request.tool.catalog
-        # What is said to another run keeps its label.
-        if request.tool.effect in _READING or section == NATIVE:
-            return
-        if entry.resource is None or not entry.resource.writes:
-            self._tell(section, texts, tainted=tainted)
-            return
-        named = _resources(request, entry)
-        # What is moved or copied stays what it was.
-        if texts or tainted or self._resources.is_tainted(section, named):
-            self._resources.taint(section, named)
+        if section == NATIVE:
+            pass  # what is said to another run keeps its label
+        elif entry.resource is None or not entry.resource.writes:
+            self._tell(section, found, tainted=tainted)
+        else:
+            named = _resources(request, entry)
+            # What is moved or copied stays what it was.
+            if found or tainted or self._resources.is_tainted(section, named):
+                self._resources.taint(section, named)
+        self._remember(request, found, tainted=tainted)
 
     def _tell(self, section: str, texts: Iterable[Unvouched], *, tainted: bool) -> None:
         """Have later runs know what is written where no resource is named."""
@@ -220,11 +244,32 @@ class Ledger:
             tainted: the run had been shown untrusted text.
         """
         found = self._untrusted(request, entry)
+        self._remember(request, found, tainted=tainted)
+        return found
+
+    def _remember(self, request: Request, found: list[Unvouched], *, tainted: bool) -> None:
         if request.tool.effect not in _READING:
-            self.index.wrote(one.text for one in found)
+            self.index.wrote(_texts(found))
         elif request.tool.catalog != NATIVE:
             self.index.asked((one.text for one in found if not one.is_name), tainted=tainted)
-        return found
+
+    def catch_up(self) -> None:
+        """Learn what waits to be learnt, and prepare for results; for when nobody waits for this run."""
+        for sent in self._sent.values():
+            self._prepare(sent)
+        self.index.catch_up()
+
+    def ended(self, call: CallId) -> None:
+        """Forget what was kept for the result of a call: it came, or it never will."""
+        sent = self._sent.pop(call, None)
+        if sent is not None:
+            self._prepare(sent)
+
+    def _prepare(self, sent: _Sent) -> None:
+        """Remember what a reading call looks for, before any result is read after it left."""
+        if sent.own is None:
+            found = self.wrote(sent.request, sent.entry, tainted=sent.tainted)
+            sent.own = self.index.own(_texts(found))
 
     def read(
         self,
@@ -260,28 +305,36 @@ class Ledger:
         """
         reads = entry.resource is not None and entry.resource.reads
         tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
-        texts = [one.text for one in self._untrusted(request, entry)]
+        for sent in self._sent.values():
+            self._prepare(sent)
+        mine = self._sent.get(request.call)
+        prepared = mine.own if mine is not None and mine.request is request else None
+        own = self.index.own(_texts(self._untrusted(request, entry))) if prepared is None else prepared
         hearsay = self._resources.hearsay(request.tool.catalog)
         return read_result(
             result,
             entry,
             hide=hides_text,
-            relabel=lambda found: self.index.relabel(found, texts, hearsay),
+            relabel=lambda found: self.index.relabel(found, own, hearsay),
             mint=self.handles.mint,
             taint=tainted,
         )
 
     def deliver(self, request: Request, reading: Reading, *, max_bytes: int) -> Result | Failure:
         """Remember where the values of a reading came from, and give the result to deliver."""
+        self.ended(request.call)
         sealed = sealed_result(reading.result, call=request.call, max_bytes=max_bytes)
         if isinstance(sealed, Failure):
             return sealed
         self.keep(request, reading.hidden)
         self.index.add(request.call, request.tool.id, reading.leaves)
+        # Labels are few, and each is written out once.
+        labels = {id(part.label): part.label for part in reading.hidden}
+        written = {key: label.to_json() for key, label in labels.items()}
         hidden: dict[str, Any] = {
             part.handle: {
                 "content": part.content,
-                "label": part.label.to_json(),
+                "label": written[id(part.label)],
                 "pointer": part.pointer,
                 "type": part.kind.value,
             }
@@ -302,6 +355,10 @@ class Ledger:
             self._births[part.handle] = request.call, request.tool.id
         while len(self._births) > MAX_HANDLES:
             del self._births[next(iter(self._births))]
+
+
+def _texts(found: Iterable[Unvouched]) -> list[str]:
+    return [one.text for one in found]
 
 
 def _described(

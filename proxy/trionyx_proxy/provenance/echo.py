@@ -96,7 +96,7 @@ class Echo:
         if not self._count or not texts:
             return set()
         found = self._whole_signs(shown)
-        if self._singles.isdisjoint(shown.words) and not self._has_run(shown):
+        if (not self._singles or self._singles.isdisjoint(shown.words)) and not self._has_run(shown):
             return found
         owners, owned = shown.owned
         found |= self._located(owners, owned)
@@ -116,15 +116,16 @@ class Echo:
         shared = list(compress(range(len(pairs)), map(self._openers.__contains__, pairs)))
         if not shared:
             return False
-        thirds = [*words[2:], ""]
+        if self._pairs and not self._pairs.isdisjoint([pairs[start] for start in shared]):
+            return True
+        if shared[-1] == len(pairs) - 1:
+            shared.pop()  # nothing comes after the last pair
+        thirds = words[2:]
         triples = [pairs[start] + thirds[start] for start in shared]
-        if (
-            self._triples.isdisjoint(triples)
-            and self._stems.isdisjoint(triples)
-            and self._pairs.isdisjoint([pairs[start] for start in shared])
-        ):
-            return False
-        return any(self._length_at(words, start, pairs[start]) for start in shared)
+        if not self._triples.isdisjoint(triples):
+            return True
+        stems = compress(shared, map(self._stems.__contains__, triples))
+        return any(self._length_at(words, start, pairs[start]) for start in stems)
 
     def _length_at(self, words: Sequence[str], start: int, pair: str) -> int:
         """Return how many words from here on are a sign; 0 for none."""
@@ -164,14 +165,13 @@ class Echo:
             found = {position for position, text in enumerate(texts) if plain(text).strip() in self._wholes}
         if not self._pieces:
             return found
+        runs, stream, starts, openings = shown.stream
         # Most leaves begin with nothing that was written, and then there is nothing to put together.
-        openings = shown.openings
         if self._lengths.keys().isdisjoint(openings) and all(
             self._lengths.keys().isdisjoint({opening[:length] for opening in openings})
             for length in self._short_keys
         ):
             return found
-        runs, starts, stream = shown.runs, shown.starts, shown.stream
         for position, run in enumerate(runs):
             if not run:
                 continue

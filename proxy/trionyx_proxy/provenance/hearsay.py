@@ -8,7 +8,7 @@ reversed and rotated texts are not recognised here. Memory is bounded; at the bo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import compress
 from typing import Final
 
@@ -67,26 +67,27 @@ class Hearsay:
         self._said.clear()
         self._held.clear()
 
-    def digests(
-        self, text: str, is_vouched: Callable[[str], bool], repeats: Callable[[str], bool] | None
-    ) -> set[bytes]:
+    def digests(self, text: str, is_vouched: Callable[[str], bool], suspects: Set[str] | None) -> set[bytes]:
         """Return what must be remembered of a written text.
 
         Args:
             text: as sent.
             is_vouched: tells whether somebody trusted vouches for an identifier inside the text.
-            repeats: tells whether a word may be somebody else's; None where every word may be. Identifiers are
-                remembered whatever it says.
+            suspects: words that may be somebody else's; None where every word may be. Identifiers are remembered
+                whatever their words.
         """
         found: set[bytes] = set()
         for form in (text, *decoded(text), *disguises(text)):
-            for part in without_vouched(form, is_vouched):
-                found |= self._of_words(tokens(part), repeats)
-                for words in _identifiers(part):
-                    found |= self._of_run(words, _ANCHOR)
             words = tokens(form)
-            is_suspect = repeats is None or _is_identifier(form) or any(map(repeats, words))
-            if 0 < len(words) <= MAX_RUN and is_suspect:
+            is_suspect = suspects is None or not suspects.isdisjoint(words)
+            if not is_suspect and not any(map(_is_named, compounds(form))):
+                continue  # so it is with most of what an untainted run writes
+            for part in without_vouched(form, is_vouched):
+                if is_suspect:
+                    found |= self._of_words(tokens(part), suspects)
+                for run in _identifiers(part):
+                    found |= self._of_run(run, _ANCHOR)
+            if 0 < len(words) <= MAX_RUN and (is_suspect or len(form.split()) == 1):
                 found.add(self._digest(_WHOLE, "".join(words)))
                 found |= {self._digest(_WORD, word) for word in words}
         found |= {self._digest(_NUMBER, number) for number in dialled([text])}
@@ -115,14 +116,14 @@ class Hearsay:
                 found.add(position)
         return found
 
-    def _of_words(self, words: list[str], repeats: Callable[[str], bool] | None) -> set[bytes]:
+    def _of_words(self, words: list[str], suspects: Set[str] | None) -> set[bytes]:
         found: set[bytes] = set()
         for start in range(len(words) - 2):
             end = start + 3
             while sum(map(_is_telling, words[start:end])) < 2 and end < min(len(words), start + MAX_RUN):
                 end += 1
             run = words[start:end]
-            if sum(map(_is_telling, run)) >= 2 and (repeats is None or any(map(repeats, run))):
+            if sum(map(_is_telling, run)) >= 2 and (suspects is None or not suspects.isdisjoint(run)):
                 found |= self._of_run(run, _WORD)
         return found
 
@@ -195,8 +196,8 @@ def _is_telling(word: str) -> bool:
     return len(word) > 1 and word not in STOP_WORDS
 
 
-def _is_identifier(text: str) -> bool:
-    return len(text.split()) == 1 and is_marked(text.strip(_AROUND))
+def _is_named(compound: str) -> bool:
+    return is_marked(compound.strip(_AROUND))
 
 
 def _identifiers(text: str) -> Iterator[list[str]]:
@@ -204,7 +205,7 @@ def _identifiers(text: str) -> Iterator[list[str]]:
     for compound in compounds(text):
         word = compound.strip(_AROUND)
         parts = tokens(word)
-        if not is_marked(word) or not parts or (len(parts) == 1 and len(parts[0]) < _MIN_ALONE):
+        if not _is_named(compound) or not parts or (len(parts) == 1 and len(parts[0]) < _MIN_ALONE):
             continue
         for start in range(max(1, len(parts) - 2)):
             yield parts[start : start + 3]

@@ -6,8 +6,10 @@ it. Memory is bounded; at the bound nothing more is learnt, and later results ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
 
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
@@ -49,6 +51,7 @@ _JOINED_CHARS = 256
 _KIN: Final = frozenset({ArgumentType.NAME, ArgumentType.ENUM, ArgumentType.TEXT})
 _CHOOSING: Final = frozenset({Role.TARGET, Role.SELECTOR, Role.SECRET})
 _DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
+_PUBLIC: Final = Integrity.PUBLIC
 _IDENTIFIERS: Final = (
     ArgumentType.EMAIL,
     ArgumentType.URL,
@@ -58,8 +61,29 @@ _IDENTIFIERS: Final = (
 )
 
 
+class Own(NamedTuple):
+    """Untrusted texts of one call, cut up for the rule that looks for them in its result; from `Index.own`.
+
+    Args:
+        texts: those that the index did not have already.
+        echo: of them.
+        numbers: telephone numbers in them.
+    """
+
+    texts: list[str]
+    echo: Echo
+    numbers: set[str]
+
+
+KNOWN: Final = Own([], Echo(0), set())
+"""Of a call whose untrusted texts `Index.wrote` has."""
+
+
 class Index:
     """The origins of one run. For one thread.
+
+    INVARIANT: what a result says and what a call wrote is learnt in the order of the calls, and before anything that
+    could depend on it; until then it may wait, so that it can be learnt while nobody waits for an answer.
 
     Args:
         words: what is kept of the registered prompt.
@@ -75,10 +99,12 @@ class Index:
         self._echo = Echo(limits.shingles)
         self._overheard = Overheard(limits.shingles)
         self._dialled: set[str] = set()
+        self._due: deque[Callable[[], None]] = deque()
 
     @property
     def is_saturated(self) -> bool:
         """Whether a bound was reached: nothing more is learnt, and every later leaf is public."""
+        self._settle()
         return self._testimony.is_full or self._echo.is_full
 
     def origin(self, value: Scalar, kind: ArgumentType, role: Role, scope: str | None = None) -> Origin:
@@ -94,6 +120,7 @@ class Index:
         """
         if role is Role.CONTENT and isinstance(value, str) and len(value) > MAX_PHRASE_CHARS:
             return NOWHERE
+        self._settle()
         read = normal(kind, value)
         if read is None or kind is ArgumentType.HANDLE:
             return NOWHERE
@@ -119,10 +146,18 @@ class Index:
 
     def close(self) -> None:
         """Trust nothing more, as at a bound: what the run saw or wrote is not known in full."""
+        self._due.clear()
         self._testimony.close()
+
+    def catch_up(self) -> None:
+        """Learn what waits to be learnt, and read ahead what will be asked for, as far as the past tells."""
+        self._settle()
+        self._testimony.read_ahead()
+        self._overheard.learn()
 
     def same_origin(self, url: str) -> Origin:
         """Return who vouches for a URL with the same scheme, host and port; the rest may be anybody's choice."""
+        self._settle()
         read = normal(ArgumentType.URL, url)
         origin = origin_of_url(read) if read is not None else None
         if origin is None:
@@ -157,9 +192,7 @@ class Index:
 
     def wrote(self, values: Iterable[str]) -> None:
         """Remember texts without a trusted origin that a call sends out: they come back no better."""
-        self._dialled |= self._remember(self._echo, list(values))
-        if len(self._dialled) > self._limits.shingles:
-            self._echo.is_full = True
+        self._due.append(partial(self._learn_written, list(values)))
 
     def asked(self, values: Iterable[str], *, tainted: bool) -> None:
         """Remember the texts without a trusted origin of a call that only reads: a later page may repeat them.
@@ -169,6 +202,7 @@ class Index:
             tainted: the run has been shown untrusted text, which may have chosen any of them. Otherwise those that
                 repeat an untrusted value are meant: an agent also looks for names before they are listed.
         """
+        self._settle()
         self.wrote(text for text in values if tainted or self._overheard.is_in(text))
 
     def told(self, hearsay: Hearsay, text: str, *, tainted: bool) -> set[bytes]:
@@ -179,33 +213,38 @@ class Index:
             text: as sent.
             tainted: all of it may be somebody else's. Otherwise what repeats an untrusted value is meant.
         """
-        return hearsay.digests(text, self._is_vouched, None if tainted else self._overheard.repeats)
+        self._settle()
+        return hearsay.digests(text, self._is_vouched, None if tainted else self._overheard.words)
+
+    def own(self, sent: Iterable[str]) -> Own:
+        """Cut up the untrusted texts of one call for its own result; those that `wrote` has already add nothing."""
+        self._settle()
+        new = [text for text in sent if not self._echo.knows(text)]
+        echo = Echo(self._limits.shingles)
+        return Own(new, echo, self._remember(echo, new) if new else set())
 
     def relabel(
-        self, leaves: Sequence[Leaf], sent: Iterable[str] = (), hearsay: Hearsay | None = None
+        self, leaves: Sequence[Leaf], sent: Iterable[str] | Own = (), hearsay: Hearsay | None = None
     ) -> tuple[Leaf, ...]:
         """Return the leaves of one result, those public in which something shows that an untrusted run wrote.
 
         Args:
             leaves: in document order.
-            sent: untrusted texts of this very call; of no effect if `wrote` has them already.
+            sent: untrusted texts of this very call, or what `own` made of them; of no effect if `wrote` has them.
             hearsay: what untrusted runs of the tenant wrote.
         """
         if self.is_saturated:
             return tuple(leaf._replace(label=public(leaf.label)) for leaf in leaves)
-        new = [text for text in sent if not self._echo.knows(text)]
-        if not new and not self._echo and not hearsay:
+        own = sent if isinstance(sent, Own) else self.own(sent)
+        if not own.texts and not self._echo and not hearsay:
             return tuple(leaves)
-        trusted = [
-            position for position, leaf in enumerate(leaves) if leaf.label.integrity is not Integrity.PUBLIC
-        ]
+        trusted = [position for position, leaf in enumerate(leaves) if leaf.label.integrity is not _PUBLIC]
         shown = Shown([str(leaves[position].value) for position in trusted])
         signs = self._echo.signs(shown)
         numbers = self._dialled
-        if new:
-            here = Echo(self._limits.shingles)
-            numbers = numbers | self._remember(here, new)
-            signs |= here.signs(shown)
+        if own.texts:
+            numbers = numbers | own.numbers
+            signs |= own.echo.signs(shown)
         if hearsay:
             signs |= hearsay.signs(shown, [leaves[position].kind for position in trusted])
         if numbers:
@@ -229,9 +268,26 @@ class Index:
             tool: its id.
             leaves: as `relabel` returned them.
         """
-        kept = tuple(leaves)
-        self._testimony.add(call, tool, kept)
-        self._overheard.add(kept)
+        self._due.append(partial(self._learn_result, call, tool, tuple(leaves)))
+
+    def _settle(self) -> None:
+        """Learn what waits to be learnt."""
+        while self._due:
+            learn = self._due.popleft()
+            try:
+                learn()
+            except BaseException:
+                self.close()  # it may be learnt in part, and nobody knows which
+                raise
+
+    def _learn_written(self, texts: list[str]) -> None:
+        self._dialled |= self._remember(self._echo, texts)
+        if len(self._dialled) > self._limits.shingles:
+            self._echo.is_full = True
+
+    def _learn_result(self, call: str, tool: str, leaves: tuple[Leaf, ...]) -> None:
+        self._testimony.add(call, tool, leaves)
+        self._overheard.add(leaves)
 
     def _remember(self, echo: Echo, texts: list[str]) -> set[str]:
         """Put written texts into an echo; return the telephone numbers in them, see `dialled`."""

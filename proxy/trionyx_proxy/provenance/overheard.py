@@ -6,7 +6,7 @@ taken apart when somebody asks. Memory is bounded; at the bound every word count
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType
@@ -44,18 +44,21 @@ class Overheard:
         self._waiting.append(leaves)
         self._count += len(leaves)
         if self._count > _MAX_WAITING:
-            self._learn()
+            self.learn()
 
-    def repeats(self, word: str) -> bool:
-        """Tell whether a word, as `encodings.tokens` gives it, was overheard; words that say nothing are not."""
-        self._learn()
-        return self.is_full or word in self._words
+    @property
+    def words(self) -> Set[str] | None:
+        """The words, as `encodings.tokens` gives them, without those that say nothing; None for all there are."""
+        self.learn()
+        return None if self.is_full else self._words
 
     def is_in(self, text: str) -> bool:
         """Tell whether a text repeats any word that was overheard."""
-        return any(map(self.repeats, tokens(text)))
+        words = self.words
+        return words is None or not words.isdisjoint(tokens(text))
 
-    def _learn(self) -> None:
+    def learn(self) -> None:
+        """Take apart what waits; the next who asks need not wait for it then."""
         waiting, self._waiting, self._count = self._waiting, [], 0
         for leaves in waiting:
             for _, value, kind, label, _, read in leaves:

@@ -5,15 +5,20 @@ Equal to `ToolEntry.field` for every place: a name goes before `*`, at the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType, Field, Shape, ToolEntry
+from trionyx_proxy.catalog.entry import Case
+from trionyx_proxy.core.label import Label
 from trionyx_proxy.provenance.mentions import is_numbering, things
 from trionyx_proxy.provenance.origin import id_scope
 from trionyx_proxy.provenance.values import READERS
 
 _MAX_PLANS: Final = 256
+
+
+_Taken = tuple[ArgumentType, Label, tuple[Case, ...], str, Callable[[str], str | None] | None]
 
 
 class Plan:
@@ -22,20 +27,22 @@ class Plan:
     Args:
         field: the description of a leaf here, or None.
         names: plans of the members that are spelled out.
-        read: how a text here is read, see `values.READERS`; None for text, which any text is.
-        scope: of the ids here, see `id_scope`; of numbers that number something, the section; empty for other kinds.
         any: plan of every position of a list, and of members that are not spelled out; None below which nothing is.
+        leaf: what a leaf here takes, or None: its kind, its label, cases of that, its scope (of ids, see `id_scope`;
+            of numbers that number something, the section; empty for other kinds), and how a text here is read, see
+            `values.READERS`; None for text, which any text is.
     """
 
-    __slots__ = ("any", "field", "names", "read", "scope")
+    __slots__ = ("any", "field", "leaf", "names")
 
     def __init__(self, field: Field | None, names: dict[str, Plan], rest: Plan | None, scope: str) -> None:
         self.field = field
-        self.scope = scope
         self.names = names
         self.any = rest
-        is_text = field is None or field.type is ArgumentType.TEXT
-        self.read = None if field is None or is_text else READERS[field.type]
+        self.leaf: _Taken | None = None
+        if field is not None:
+            read = None if field.type is ArgumentType.TEXT else READERS[field.type]
+            self.leaf = field.type, field.label, field.cases, scope, read
 
 
 def plan_of(entry: ToolEntry) -> Plan | None:

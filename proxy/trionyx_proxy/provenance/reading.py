@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 from trionyx_proxy.arguments import JSON, canonical
-from trionyx_proxy.catalog import ArgumentType, Field, ToolEntry
+from trionyx_proxy.catalog import ArgumentType, ToolEntry
+from trionyx_proxy.catalog.entry import Case
 from trionyx_proxy.catalog.field import ITSELF
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label
 from trionyx_proxy.provenance.document import ResultDocument, by_container, read_document, rewritten
@@ -29,6 +31,8 @@ MAX_LEAVES = 20_000
 _BESIDE = -1
 _MAX_STRINGS = 64
 _TEXT = ArgumentType.TEXT
+_PUBLIC = Integrity.PUBLIC
+_NOTHING: Mapping[str, Plan] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +127,15 @@ class _Walk:
             self.leaf(canonical(value).decode(), None, pointer, place, parent)
         elif isinstance(value, dict):
             here = id(value)
-            names = {} if plan is None else plan.names
+            names = _NOTHING if plan is None else plan.names
             rest = None if plan is None else plan.any
             for name, member in value.items():
                 below = names.get(name)
-                step = name
                 if below is None:
+                    self._name(name, rest, (here, name), pointer)
                     step, below = "*", rest
-                    if rest is None:
-                        self.names.unknown(name, (here, name), f"{pointer}/*")
-                    else:
-                        described = None if rest.field is None else rest.field.names
-                        self.names.described(name, (here, name), f"{pointer}/*", described)
+                else:
+                    step = name
                 # Saves a call for each leaf.
                 visit = self.leaf if isinstance(member, str) else self.visit
                 visit(member, below, f"{pointer}/{step}", (here, name), value)  # type: ignore[arg-type]
@@ -146,6 +147,14 @@ class _Walk:
         elif value is not None:
             self.leaf(value, plan, pointer, place, parent)
 
+    def _name(self, name: str, rest: Plan | None, place: Place, pointer: str) -> None:
+        """Note a member name that the catalog does not spell out."""
+        if rest is None:
+            self.names.unknown(name, place, f"{pointer}/*")
+        else:
+            described = None if rest.field is None else rest.field.names
+            self.names.described(name, place, f"{pointer}/*", described)
+
     def leaf(
         self, value: Scalar, plan: Plan | None, pointer: str, place: Place, parent: dict[str, JSON] | None
     ) -> None:
@@ -153,15 +162,15 @@ class _Walk:
         leaves = self.leaves
         if len(leaves) > MAX_LEAVES:
             return
-        kind, label, scope, reader = _TEXT, self.result_label, "", None
-        if plan is not None:
-            scope, reader, field = plan.scope, plan.read, plan.field
-            if field is not None:
-                kind = field.type
-                label = self._judged(field, value, parent, place) if field.cases else field.label
-                if self._is_public:
-                    label = public(label)
         read: str | None = ""
+        if plan is None or plan.leaf is None:
+            kind, label, scope, reader = _TEXT, self.result_label, "", None
+        else:
+            kind, label, cases, scope, reader = plan.leaf
+            if cases:
+                label = self._judged(cases, label, value, parent, place)
+            if self._is_public:
+                label = public(label)
         if isinstance(value, str):
             if reader is not None:
                 read = reader(value)
@@ -178,9 +187,16 @@ class _Walk:
         leaves.append(tuple.__new__(Leaf, (pointer, value, kind, label, scope, read)))
         self.places.append(place)
 
-    def _judged(self, field: Field, value: Scalar, parent: dict[str, JSON] | None, place: Place) -> Label:
+    def _judged(
+        self,
+        cases: tuple[Case, ...],
+        otherwise: Label,
+        value: Scalar,
+        parent: dict[str, JSON] | None,
+        place: Place,
+    ) -> Label:
         """Return the label that the first case that applies gives, and note the sibling that it rests on."""
-        for case in field.cases:
+        for case in cases:
             is_itself = case.field == ITSELF
             sibling = value if is_itself else None if parent is None else parent.get(case.field)
             # Many fields of one object ask the same of the same sibling.
@@ -192,7 +208,7 @@ class _Walk:
                 if not is_itself:
                     self.vouching.append((len(self.leaves), (place[0], case.field)))
                 return case.label
-        return field.label
+        return otherwise
 
 
 class _Delivery:
@@ -215,7 +231,7 @@ class _Delivery:
         shown, secret, short = self._shown, self._secret, self._short
         self._taken.append(leaves)
         for (pointer, value, kind, label, _, read), place in zip(leaves, places, strict=True):
-            if label.integrity is not Integrity.PUBLIC:
+            if label.integrity is not _PUBLIC:
                 (shown if kind is _TEXT else short)[id(label)] = label
             elif conforms(kind, value, read):
                 secret[id(label)] = label
@@ -284,9 +300,10 @@ def _relabelled(walk: _Walk, relabel: Callable[[Sequence[Leaf]], Sequence[Leaf]]
     if len(after) != len(before):
         after = [leaf._replace(label=public(leaf.label)) for leaf in before]
     # INVARIANT: the echo rule only takes trust away.
-    for position, (old, new) in enumerate(zip(before, after, strict=True)):
-        if new is not old and not (old.label.flows_to(new.label) and new.value is old.value):
-            after[position] = old._replace(label=public(old.label))
+    if not all(map(is_, before, after)):
+        for position, (old, new) in enumerate(zip(before, after, strict=True)):
+            if new is not old and not (old.label.flows_to(new.label) and new.value is old.value):
+                after[position] = old._replace(label=public(old.label))
     if walk.vouching:
         positions = {place: position for position, place in enumerate(walk.places)}
         for position, sibling in walk.vouching:

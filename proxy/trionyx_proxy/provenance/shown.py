@@ -1,4 +1,4 @@
-"""The trusted leaves of one result, in the views in which the echo rule looks at them; each is made once, if at all."""
+"""The trusted leaves of one result, in the views in which the echo rule looks at them; each is made once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from operator import add
+from typing import NamedTuple
 
 from trionyx_proxy.provenance.encodings import all_squeezed, decoded, tokens
 
@@ -16,34 +17,42 @@ KEY_CHARS = 4
 """Letters and digits by which a piece of a written text is found."""
 
 
+class Stream(NamedTuple):
+    """The short texts of a result as one run of letters and digits.
+
+    Args:
+        runs: of each text; nothing of long ones.
+        whole: the runs, without anything between them.
+        starts: where each run begins in it, and where the last one ends.
+        openings: with which four characters, or fewer at its end, it goes on where a run begins.
+    """
+
+    runs: list[str]
+    whole: str
+    starts: list[int]
+    openings: set[str]
+
+
 class Shown:
     """The trusted leaves of one result.
 
     Args:
         texts: the leaves, in document order.
+
+    Attributes:
+        decoded: what the texts decode to, taken together.
+        words: the words of the texts, then of what they decode to.
+        pairs: each word with the next one.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
-        self._joined = "\n".join(texts)
-
-    @cached_property
-    def decoded(self) -> list[str]:
-        """What the texts decode to, taken together."""
-        return decoded(self._joined)
-
-    @cached_property
-    def words(self) -> list[str]:
-        """The words of the texts, then of what they decode to."""
-        words = tokens(self._joined)
+        joined = "\n".join(texts)
+        self.decoded = decoded(joined)
+        self.words = tokens(joined)
         for piece in self.decoded:
-            words += tokens(piece)
-        return words
-
-    @cached_property
-    def pairs(self) -> list[str]:
-        """Each word with the next one."""
-        return list(map(add, self.words, self.words[1:]))
+            self.words += tokens(piece)
+        self.pairs = list(map(add, self.words, self.words[1:]))
 
     @cached_property
     def owned(self) -> tuple[list[int], list[str]]:
@@ -57,22 +66,9 @@ class Shown:
         return owners, owned
 
     @cached_property
-    def runs(self) -> list[str]:
-        """The letters and digits of each short text, nothing for long ones."""
-        return all_squeezed([text if len(text) <= SHORT_CHARS else "" for text in self.texts])
-
-    @cached_property
-    def stream(self) -> str:
-        """The runs, without anything between them."""
-        return "".join(self.runs)
-
-    @cached_property
-    def starts(self) -> list[int]:
-        """Where each run begins in the stream, and where the last one ends."""
-        return [0, *accumulate(map(len, self.runs))]
-
-    @cached_property
-    def openings(self) -> set[str]:
-        """With which four characters, or fewer at its end, the stream goes on where a run begins."""
-        stream = self.stream
-        return {stream[start : start + KEY_CHARS] for start in self.starts[:-1]}
+    def stream(self) -> Stream:
+        """What is looked at for pieces."""
+        runs = all_squeezed([text if len(text) <= SHORT_CHARS else "" for text in self.texts])
+        whole = "".join(runs)
+        starts = [0, *accumulate(map(len, runs))]
+        return Stream(runs, whole, starts, {whole[start : start + KEY_CHARS] for start in starts[:-1]})

@@ -32,6 +32,7 @@ Said = tuple[str, str, list[Leaf]]
 _KIN: Final = {ArgumentType.NAME: "name", ArgumentType.ENUM: "name", ArgumentType.TEXT: "text"}
 # Under which other name the values of a kind are kept, too.
 _ALSO: Final = {"origin": "url", "time": "date"}
+_WORD: Final = "word"
 _IN_TEXT: Final = frozenset({"email", "url", "host", "iban", "phone", "path", "date", "time", "origin"})
 
 
@@ -69,8 +70,11 @@ class Testimony:
         self._texts: list[Said] = []
         self._text_bytes = 0
         self._read_up_to: dict[str, int] = {}
+        # What was read in texts and is not yet kept.
+        self._mentioned: dict[str, list[tuple[str, Entry]]] = {}
         self._waiting: dict[str, list[Said]] = {}
         self._waiting_count = 0
+        self._asked: set[str] = set()
         self.is_full = False
 
     def close(self) -> None:
@@ -78,6 +82,7 @@ class Testimony:
         self._values.clear()
         self._waiting.clear()
         self._texts.clear()
+        self._mentioned.clear()
         self.is_full = True
 
     def add(self, call: str, tool: str, leaves: Sequence[Leaf]) -> None:
@@ -153,6 +158,19 @@ class Testimony:
         self._read_words()
         return self._words.get(word)
 
+    def read_ahead(self) -> None:
+        """Learn what is of kinds asked for before: they will be asked for again, and then an answer is awaited."""
+        # Words that nobody asks for again must not be what reaches the bound.
+        if self._is_near(self._limits.values // 2):
+            return
+        for group in self._asked.intersection(self._waiting):
+            self._learn_group(group)
+        for kind in self._read_up_to:
+            if kind == _WORD:
+                self._read_words()
+            else:
+                self._look_through(kind)
+
     def _is_near(self, more: int) -> bool:
         """Tell whether so many values more could go beyond the bound."""
         known = len(self._values) + len(self._words)
@@ -164,6 +182,7 @@ class Testimony:
 
     def _learn_group(self, group: str) -> None:
         """Learn the values of a kind that nobody asked for so far."""
+        self._asked.add(group)
         for call, tool, leaves in self._waiting.pop(group, ()):
             for leaf in leaves:
                 self._waiting_count -= 1 + leaf.scope.count("/")
@@ -191,25 +210,31 @@ class Testimony:
 
     def _read_texts(self, kind: str) -> None:
         """Take the values of a kind out of the trusted texts that were not yet read for it."""
+        self._look_through(kind)
+        for name, entry in self._mentioned.pop(kind, ()):
+            self._keep(name, entry)
+
+    def _look_through(self, kind: str) -> None:
+        """Find the values of a kind in new texts, without keeping them: in what order that is done can be told."""
         start = self._read_up_to.get(kind, 0)
-        if start == len(self._texts):
-            return
         self._read_up_to[kind] = len(self._texts)
-        for call, tool, leaves in self._texts[start:]:
+        for call, tool, leaves in self._texts[start:] if start < len(self._texts) else ():
             for pointer, value, leaf_kind, label, _, _ in leaves:
                 text, is_prose = str(value), leaf_kind is ArgumentType.TEXT
                 if is_prose and mentions.may_mention(kind, text):
                     entry: Entry = (label, Source("result", call, tool, pointer))
-                    for found, read in mentions.mentioned_values(kind, text):
-                        if found == kind:
-                            self._keep(f"{found}\0{read}", entry)
+                    self._mentioned.setdefault(kind, []).extend(
+                        (f"{found}\0{read}", entry)
+                        for found, read in mentions.mentioned_values(kind, text)
+                        if found == kind
+                    )
 
     def _read_words(self) -> None:
         """Take the words out of the trusted texts that were not yet read for them."""
-        start = self._read_up_to.get("word", 0)
+        start = self._read_up_to.get(_WORD, 0)
         if start == len(self._texts):
             return
-        self._read_up_to["word"] = len(self._texts)
+        self._read_up_to[_WORD] = len(self._texts)
         together: dict[tuple[int, str], tuple[Label, str, str, list[str]]] = {}
         for call, tool, leaves in self._texts[start:]:
             for _, value, _, label, _, _ in leaves:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -202,6 +203,7 @@ def _host(text: str) -> str | None:
     return None if host is None else host.name
 
 
+@lru_cache(maxsize=256)  # a run comes back to the same files
 def _path(text: str) -> str | None:
     place = parse_path(text, ("/",))
     return None if place is None or place.control else place.path
@@ -247,7 +249,7 @@ def _exact(digits: str) -> str | None:
 READERS: Final[Mapping[ArgumentType, Callable[[str], str | None]]] = {
     ArgumentType.EMAIL: _email,
     ArgumentType.URL: lambda text: _url(text) if len(text) <= MAX_VALUE_CHARS else None,
-    ArgumentType.PATH: _path,
+    ArgumentType.PATH: lambda text: _path(text) if len(text) <= MAX_VALUE_CHARS else None,
     ArgumentType.HOST: _host,
     ArgumentType.TEXT: lambda text: fold(text) or None,
     ArgumentType.ID: _id,

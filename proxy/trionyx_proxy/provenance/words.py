@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Final
 
 from trionyx_proxy.core.account import PromptWords
@@ -25,6 +26,7 @@ MAX_VALUES: Final = 16_384
 DIGEST_BYTES: Final = 8
 
 _OPENING_WORDS = 4
+_DIGESTS = 1_024
 
 EMPTY: Final = PromptWords()
 
@@ -69,14 +71,15 @@ class PromptReader:
     def __init__(self, words: PromptWords, key: bytes) -> None:
         self._values = words.values
         self._tokens = words.tokens
-        self._key = key
+        # Runs ask for the same words and values again and again.
+        self._digest = lru_cache(maxsize=_DIGESTS)(partial(digest, key))
         self._places: dict[bytes, list[int]] = {}
         for place, token in enumerate(words.tokens):
             self._places.setdefault(token, []).append(place)
 
     def names(self, kind: str, value: str) -> bool:
         """Tell whether the prompt names this normal value of this kind."""
-        return bool(self._values) and digest(self._key, f"{kind}\0{value}") in self._values
+        return bool(self._values) and self._digest(f"{kind}\0{value}") in self._values
 
     def has_name(self, name: str) -> bool:
         """Tell whether a name stands in the prompt, its marks included: `general.` is another one than `general`.
@@ -92,23 +95,23 @@ class PromptReader:
         """Tell whether the words of a text stand in the prompt one after another; stop words alone do not count."""
         if not self._places or not text or text.isspace():
             return False
-        # Most texts differ from the prompt in their first words. Lines of a text, and scripts that combine letters,
-        # are not cut up.
-        count = _OPENING_WORDS if text.isascii() and text.isprintable() else 1
-        opening = sequence(" ".join(text.split(maxsplit=count)[:count]))
-        if opening and not self._has_row(opening):
-            return False
+        # Most texts differ from the prompt in their first words, and then their rest need not be read. Lines of a text,
+        # and scripts that combine letters, are not cut up.
+        for count in (1, _OPENING_WORDS) if text.isascii() and text.isprintable() else (1,):
+            opening = sequence(" ".join(text.split(maxsplit=count)[:count]))
+            if opening and not self._has_row(opening):
+                return False
         phrase = sequence(text)
         if not phrase or all(word in STOP_WORDS or word == BREAK for word in phrase):
             return False
         return self._has_row(phrase)
 
     def _has_row(self, words: Sequence[str]) -> bool:
-        first = digest(self._key, words[0])
+        first = self._digest(words[0])
         starts = self._places.get(first)
         if starts is None:
             return False
-        wanted = (first, *(digest(self._key, word) for word in words[1:]))
+        wanted = (first, *(self._digest(word) for word in words[1:]))
         return any(self._tokens[start : start + len(wanted)] == wanted for start in starts)
 
 
