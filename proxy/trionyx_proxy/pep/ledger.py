@@ -13,11 +13,11 @@ from typing import Any, Final, NamedTuple, Protocol
 import orjson
 
 from trionyx_proxy.arguments import JSON, canonical, pointer
-from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
+from trionyx_proxy.catalog import ArgumentType, Role, ToolEntry
 from trionyx_proxy.core.request import CallId, Failure, Request, Result
 from trionyx_proxy.facts import embedded_urls
-from trionyx_proxy.facts.call import Path, leaves
 from trionyx_proxy.pep.delivery import sealed_result
+from trionyx_proxy.pep.designation import described, is_name, resources_of, scope_of
 from trionyx_proxy.pep.origin_fact import day_integrity, origin_fact
 from trionyx_proxy.pep.placing import Resolved, resolve
 from trionyx_proxy.pep.resources import Named
@@ -30,13 +30,10 @@ from trionyx_proxy.provenance import (
     Origin,
     Reading,
     Source,
-    id_scope,
-    normal,
     read_result,
 )
 from trionyx_proxy.provenance.handles import MAX_HANDLES
 from trionyx_proxy.provenance.index import KNOWN, Own
-from trionyx_proxy.provenance.mentions import things
 
 NATIVE: Final = "trionyx"
 """Server alias and catalog section of the proxy's own tools, offered as `trionyx_NAME`; no upstream may have it."""
@@ -56,8 +53,6 @@ _COMMON: Final = frozenset(
         ArgumentType.INTEGER,
     }
 )
-# What a reading call names must be there, and is shown as what it is; what it looks for need not be anywhere.
-_NAMING: Final = frozenset({ArgumentType.ID, ArgumentType.NAME, ArgumentType.PATH, ArgumentType.REVISION})
 # An extract is an answer to a question that the agent put: it chooses nothing that a call acts on.
 EXTRACTED: Final = (Role.AMOUNT, Role.CONTENT, Role.TITLE, Role.WHEN)
 
@@ -145,7 +140,7 @@ class Ledger:
         """
         remembered = _handled_before(before)
         found: list[JSON] = []
-        for path, argument, value in _described(resolved.arguments, entry):
+        for path, argument, value in described(resolved.arguments, entry):
             at = pointer(path)
             hidden = resolved.handled.get(path)
             if hidden is not None:
@@ -159,7 +154,7 @@ class Ledger:
             elif at in remembered:
                 found.append(remembered[at])
             elif argument.role is not Role.PLAIN:
-                scope = id_scope(entry.catalog, _thing(path, entry)) if _is_id(argument) else None
+                scope = scope_of(path, argument, entry)
                 origin = self.index.origin(value, argument.type, argument.role, scope)
                 day = day_integrity(self.index, value, argument.type, argument.role)
                 found.append(origin_fact(at, argument.role, argument.type, origin, day=day))
@@ -197,7 +192,7 @@ class Ledger:
         elif entry.resource is None or not entry.resource.writes:
             self._tell(section, found, tainted=tainted)
         else:
-            named = _resources(request, entry)
+            named = resources_of(request, entry)
             # What is moved or copied stays what it was.
             if found or tainted or self._resources.is_tainted(section, named):
                 self._resources.taint(section, named)
@@ -223,7 +218,7 @@ class Ledger:
             if fact["integrity"] == "public" and fact["role"] != "link"
         }
         texts: list[Unvouched] = []
-        for path, argument, value in _described(orjson.loads(request.arguments), entry):
+        for path, argument, value in described(orjson.loads(request.arguments), entry):
             if isinstance(value, bool):
                 continue
             at = pointer(path)
@@ -232,7 +227,7 @@ class Ledger:
                 and argument.type not in _COMMON
                 and not self.index.origin(value, argument.type, argument.role).sources
             ):
-                texts.append(Unvouched(str(value), untrusted.get(at, False), _is_name(argument)))
+                texts.append(Unvouched(str(value), untrusted.get(at, False), is_name(argument)))
         return texts
 
     def wrote(self, request: Request, entry: ToolEntry, *, tainted: bool) -> list[Unvouched]:
@@ -304,7 +299,7 @@ class Ledger:
             StateError: it cannot be found out whether what was read is tainted.
         """
         reads = entry.resource is not None and entry.resource.reads
-        tainted = reads and self._resources.is_tainted(request.tool.catalog, _resources(request, entry))
+        tainted = reads and self._resources.is_tainted(request.tool.catalog, resources_of(request, entry))
         for sent in self._sent.values():
             self._prepare(sent)
         mine = self._sent.get(request.call)
@@ -361,56 +356,8 @@ def _texts(found: Iterable[Unvouched]) -> list[str]:
     return [one.text for one in found]
 
 
-def _described(
-    arguments: JSON, entry: ToolEntry
-) -> Iterator[tuple[Path, Argument, str | int | float | bool]]:
-    for path, shape, value in leaves(arguments, (), (), entry):
-        argument = entry.arguments.get(shape)
-        if argument is not None and isinstance(value, str | int | float):
-            yield path, argument, value
-
-
 def _handled_before(before: Request | None) -> dict[str, JSON]:
     if before is None:
         return {}
     origins = orjson.loads(before.facts).get("origins", [])
     return {origin["arg"]: origin for origin in origins if origin["handle"]}
-
-
-def _resources(request: Request, entry: ToolEntry) -> list[Named]:
-    """Return the resources that a call touches; everything, where it does not say."""
-    resource = entry.resource
-    if resource is None:
-        return []
-    named = [
-        _named(value, entry.arguments.get(shape))
-        for _, shape, value in leaves(orjson.loads(request.arguments), (), (), entry)
-        if shape in resource.arguments and isinstance(value, str | int)
-    ]
-    if any(name.is_path for name in named):
-        return named
-    # Several arguments that are no paths name one resource together.
-    return [Named("\0".join(name.name for name in named), is_path=False)]
-
-
-def _is_name(argument: Argument) -> bool:
-    return argument.role in (Role.SELECTOR, Role.TARGET) and argument.type in _NAMING
-
-
-def _is_id(argument: Argument) -> bool:
-    """Whether an argument names something by an id; a number that a call acts on does."""
-    if argument.type is ArgumentType.INTEGER:
-        return argument.role in (Role.TARGET, Role.SELECTOR, Role.SECRET)
-    return argument.type is ArgumentType.ID
-
-
-def _thing(path: Path, entry: ToolEntry) -> str:
-    """Return what an argument's id is the id of: `file` for `fileId`, and for `id` of `delete_file`."""
-    return (things([step for step in path if isinstance(step, str)], entry.name, entry.catalog) or ("",))[-1]
-
-
-def _named(value: str | int, argument: Argument | None) -> Named:
-    """Return a resource by the one spelling of its name: `/a/./b` is `/a/b`."""
-    if argument is None:
-        return Named(str(value), is_path=False)
-    return Named(normal(argument.type, value) or str(value), argument.type is ArgumentType.PATH)
