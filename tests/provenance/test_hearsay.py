@@ -115,6 +115,17 @@ def test_of_an_untainted_run_only_what_it_repeats_and_identifiers_are_told() -> 
     assert signs(hearsay, *shown) == {0, 2}
 
 
+IDENTIFIERS = st.from_regex(r"[a-z]{1,4}([@./:_#\\-][a-z]{1,4}){1,3}|@[a-z]{5}|[0-9]{5,9}", fullmatch=True)
+
+
+@given(
+    st.lists(OTHER_WORDS, max_size=4), IDENTIFIERS, st.sampled_from(["{}", "({})", "{}.", "<{}>,", '"{}"!'])
+)
+def test_an_identifier_is_told_wherever_it_stands(words: list[str], named: str, form: str) -> None:
+    written = " ".join([*words, form.format(named), *words])
+    assert signs(heard(written, repeats=()), f"see {named} there") == {0}
+
+
 def test_an_identifier_is_doubtful_only_where_it_was_written_as_a_whole() -> None:
     directory = ["friend@evil.example", THIEF]
     assert not signs(heard(ORDER), *directory, kind=A.EMAIL)

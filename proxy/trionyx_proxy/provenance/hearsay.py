@@ -8,6 +8,7 @@ reversed and rotated texts are not recognised here. Memory is bounded; at the bo
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import compress
 from typing import Final
@@ -32,6 +33,9 @@ _MAX_REMEMBERED = 65_536
 
 # Weights of words: two telling ones are enough for a run, or one of an identifier; any number of silent ones is not.
 _SILENT, _TELLING, _ENOUGH = 1, 100, 200
+# In every text with an identifier in it, and in few others.
+_MARK = re.compile(r"@|[0-9]{5}|(?<=\S)[./:_#\\-](?=\S)")
+_DIGIT = re.compile("[0-9]")
 # Stands around an identifier and is not of it.
 _AROUND = ".:-_#/\\!?"
 _WORD, _ANCHOR, _RUN, _WHOLE, _NUMBER = b"w", b"a", b"r", b"=", b"n"
@@ -80,7 +84,7 @@ class Hearsay:
         for form in (text, *decoded(text), *disguises(text)):
             words = tokens(form)
             is_suspect = suspects is None or not suspects.isdisjoint(words)
-            if not is_suspect and not any(map(_is_named, compounds(form))):
+            if not is_suspect and _MARK.search(form) is None:
                 continue  # so it is with most of what an untainted run writes
             for part in without_vouched(form, is_vouched):
                 if is_suspect:
@@ -90,7 +94,8 @@ class Hearsay:
             if 0 < len(words) <= MAX_RUN and (is_suspect or len(form.split()) == 1):
                 found.add(self._digest(_WHOLE, "".join(words)))
                 found |= {self._digest(_WORD, word) for word in words}
-        found |= {self._digest(_NUMBER, number) for number in dialled([text])}
+        if _DIGIT.search(text) is not None:
+            found |= {self._digest(_NUMBER, number) for number in dialled([text])}
         return found
 
     def signs(self, shown: Shown, kinds: Sequence[ArgumentType]) -> set[int]:
@@ -196,16 +201,12 @@ def _is_telling(word: str) -> bool:
     return len(word) > 1 and word not in STOP_WORDS
 
 
-def _is_named(compound: str) -> bool:
-    return is_marked(compound.strip(_AROUND))
-
-
 def _identifiers(text: str) -> Iterator[list[str]]:
     """Yield the words of each identifier in a text, three by three."""
     for compound in compounds(text):
         word = compound.strip(_AROUND)
         parts = tokens(word)
-        if not _is_named(compound) or not parts or (len(parts) == 1 and len(parts[0]) < _MIN_ALONE):
+        if not is_marked(word) or not parts or (len(parts) == 1 and len(parts[0]) < _MIN_ALONE):
             continue
         for start in range(max(1, len(parts) - 2)):
             yield parts[start : start + 3]
