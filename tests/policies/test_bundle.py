@@ -123,6 +123,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         replace_text("data/catalog.json", '"effect": "egress"', '"effect": "none"'),
         'data/catalog.json: trionyx.catalog.servers.mail.tools.send.effect: "none" is not one of',
     ),
+    "an odd word about relaying": (
+        replace_text("data/catalog.json", '"relays": true', '"relays": "no"'),
+        'data/catalog.json: trionyx.catalog.servers.imap.tools.forward_email.relays: "no" is not of type',
+    ),
     "a mistyped member": (
         replace_text("data/limits.json", '"max_calls"', '"max_cals"'),
         "data/limits.json: trionyx.limits: ",

@@ -148,6 +148,30 @@ def test_effects_are_guessed_for_the_worse(
     assert guess_effect(name, annotations, arguments).value == effect
 
 
+@pytest.mark.guarantee("G03")
+@pytest.mark.parametrize(
+    ("name", "confidence"),
+    [
+        ("forward_email", 0.8),
+        ("mail-forward", 0.8),
+        ("relayMessage", 0.8),
+        ("redirect", 0.8),
+        ("please_do_bounce_mail", 0.5),
+        ("get_relay", 0.3),
+    ],
+)
+def test_what_is_named_so_is_proposed_to_relay(name: str, confidence: float) -> None:
+    tool = proposed({"name": name, "annotations": {"readOnlyHint": True}, "inputSchema": {}})
+    assert tool["entry"]["relays"] is True
+    assert tool["relays"]["confidence"] == confidence
+
+
+@pytest.mark.parametrize("name", ["send_email", "reply", "straightforward", "get_forwarding_address"])
+def test_what_is_not_named_so_is_not(name: str) -> None:
+    tool = proposed({"name": name, "inputSchema": {}})
+    assert "relays" not in tool["entry"] and "relays" not in tool
+
+
 NAMES = st.lists(
     st.sampled_from(
         ["get", "list", "send", "delete", "create", "page", "email", "zap", "and", "pay", "fetch"]
@@ -310,6 +334,21 @@ def test_acceptance_overwrites_only_on_demand(
     )
     data: Any = load_bundle(directory).data
     assert data["trionyx"]["catalog"]["servers"]["fetch"]["version"] == 2
+
+
+@pytest.mark.guarantee("G21")
+def test_acceptance_says_what_relays_and_what_does_no_more(directory: Path, tmp_path: Path) -> None:
+    names = ("forward_email", "get_relay")
+    path = written(tmp_path, *({"name": name, "inputSchema": {}} for name in names))
+    assert [change.notes for change in accept(load_proposal(path), directory)] == [
+        ("effect egress", "relays"),
+        ("effect read", "relays", "unsure: relays"),
+    ]
+    proposal: Any = load_proposal(path)
+    for tool in proposal["tools"].values():
+        del tool["entry"]["relays"], tool["relays"]
+    changes = accept(proposal, directory, replace=True)
+    assert [(change.kind, change.notes) for change in changes] == [("~", ("relays dropped",))] * 2
 
 
 @pytest.mark.guarantee("G27")

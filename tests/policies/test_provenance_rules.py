@@ -99,6 +99,9 @@ CASES: list[tuple[str, tuple[str, dict[str, Any]], Outcome, set[str]]] = [
     ("an act nobody spoke of", act("destroy", origin("target"), **TAINTED), ASK, {"PROV-012"}),
     ("an act the user spoke of",
      act("destroy", origin("target"), **TAINTED, prompt={"implies": ["destroy"]}), ALLOW, FINE),
+    ("a mail that is passed on unread", ("imap.forward_email", {}), DENY, {"PROV-015"}),
+    ("a mail of a tainted run's words", ("imap.send_email", {"to": ["jonas@corp.example"], "text": [{}], **TAINTED}),
+     ALLOW, FINE),
     ("untrusted text in a mail", act("egress", origin("content", "public")), ALLOW, FINE),
     ("two things wrong", act("book", origin("when", "org"), origin("title", "public")), ASK, {"PROV-005", "PROV-007"}),
     ("an ask beside a denial", act("authz", origin("target", "public"), origin("secret", "org")), DENY, {"PROV-004"}),
@@ -139,6 +142,26 @@ async def test_every_requirement_of_the_table_holds(
         assert (met == set()) == (TRUST.index(integrity) <= TRUST.index(table[effect][role])), (effect, role)
 
 
+@pytest.mark.guarantee("G03")
+async def test_whatever_is_said_of_relaying_but_no_means_yes(
+    bundle: Bundle, settings: EngineSettings, started: Any, document: Any
+) -> None:
+    """Also what the gate would not let into a bundle."""
+    said: dict[str, Any] = {
+        "yes": True, "nothing": None, "0": 0, "1": 1, "a word": "false", "": "", "list": [], "object": {}, "no": False,
+    }  # fmt: skip
+
+    def describe(members: Any) -> None:
+        tools = members["catalog"]["servers"]["desk"]["tools"]
+        tools |= {name: tools["egress"] | {"relays": value} for name, value in said.items()}
+
+    calls = {name: (f"desk.{name}", {"effect": "egress"}) for name in said} | {"unsaid": act("egress")}
+    found = await decide_all(with_data(bundle, describe), settings, started, document, calls)
+    assert {name for name, got in found.items() if got.outcome is ALLOW} == {"no", "unsaid"}
+    denied = [{rule.id for rule in got.rules} for got in found.values() if got.outcome is DENY]
+    assert denied == [{"PROV-015"}] * (len(said) - 1)
+
+
 @pytest.mark.parametrize("position", ["deny", "ask", "off"])
 async def test_every_rule_of_provenance_can_be_switched(
     bundle: Bundle, settings: EngineSettings, started: Any, document: Any, position: str
@@ -146,7 +169,7 @@ async def test_every_rule_of_provenance_can_be_switched(
     meant = {"deny": DENY, "ask": ASK, "off": ALLOW}[position]
 
     def switch(members: Any) -> None:
-        members["rules"] |= {f"PROV-{number:03}": position for number in range(1, 15)}
+        members["rules"] |= {f"PROV-{number:03}": position for number in range(1, 16)}
         needs = members["provenance"]["requirements"]["money"]
         needs |= {"amount": "org", "content": "org"}
 
@@ -159,7 +182,7 @@ async def test_every_rule_of_provenance_can_be_switched(
     assert {name: got.outcome for name, got in found.items()} == dict.fromkeys(calls, meant)
     if meant is not ALLOW:
         met = {rule.id for got in found.values() for rule in got.rules}
-        assert met == {f"PROV-{number:03}" for number in range(1, 15)}
+        assert met == {f"PROV-{number:03}" for number in range(1, 16)}
 
 
 async def test_an_unknown_position_denies(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trionyx_policies.bundle import Bundle
+from trionyx_policies.proposal.inference import guess_relaying
 from trionyx_proxy.catalog import EVERYTHING, ArgumentType, Catalog, Field, ToolEntry
 from trionyx_proxy.catalog.field import read_shape
 from trionyx_proxy.core.label import TOP, Integrity, parse_label
@@ -115,6 +116,18 @@ def test_only_tools_that_reach_somebody_named_take_secrets_out(
         named = {"email", "url", "host"} & {argument["type"] for argument in described["args"].values()}
         if entry.effect in ("egress", "fetch") and not named:
             assert described["clearance"]["level"] != "secret", (entry.catalog, entry.name)
+
+
+@pytest.mark.guarantee("G30")
+def test_what_passes_on_text_by_its_id_says_so(written: dict[str, Any]) -> None:
+    tools = [
+        (section, name, described.get("relays", False), named)
+        for section, server in written["servers"].items()
+        for name, described in server["tools"].items()
+        for named in [guess_relaying(name, described["effect"]) is not None]
+    ]
+    assert {(section, name) for section, name, said, _ in tools if said} == {("imap", "forward_email")}
+    assert [(section, name) for section, name, said, named in tools if named and not said] == []
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,13 @@ def _change(section: str, tool: str, known: Mapping[str, Any] | None, proposed: 
     if known == entry:
         return Change("=", f"{section}.{tool}", ())
     notes = list(_differences(known, entry)) if known is not None else [f"effect {entry['effect']}"]
-    guesses = {"effect": proposed.get("effect"), **(proposed.get("args") or {})}
+    if known is None and entry.get("relays"):
+        notes.append("relays")
+    guesses = {
+        "effect": proposed.get("effect"),
+        "relays": proposed.get("relays"),
+        **(proposed.get("args") or {}),
+    }
     unsure = [name for name, guess in guesses.items() if guess is not None and guess["confidence"] < UNSURE]
     if unsure:
         notes.append(f"unsure: {', '.join(unsure)}")
@@ -111,7 +117,7 @@ def _differences(known: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator
         before, after = (it["args"].get(pointer) for it in (known, entry))
         if before != after:
             yield f"{pointer} {_spelled(before)} → {_spelled(after)}"
-    for member in ("result", "clearance", "fields", "resource"):
+    for member in ("relays", "result", "clearance", "fields", "resource"):
         if known.get(member) != entry.get(member):
             yield f"{member} {'dropped' if member not in entry else 'changed'}"
 

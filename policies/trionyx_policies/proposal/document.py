@@ -16,7 +16,14 @@ import orjson
 
 from trionyx_policies.document import DocumentError, Json, canonical, parse
 from trionyx_policies.errors import BundleError
-from trionyx_policies.proposal.inference import Guess, guess_arguments, guess_effect, guess_role, guess_type
+from trionyx_policies.proposal.inference import (
+    Guess,
+    guess_arguments,
+    guess_effect,
+    guess_relaying,
+    guess_role,
+    guess_type,
+)
 from trionyx_policies.proposal.layout import lay_out
 from trionyx_policies.schema import SHIPPED, Schema
 
@@ -70,6 +77,7 @@ def _tool(name: str, descriptor: Mapping[str, Json]) -> dict[str, Any]:
     types = {pointer: guess_type(member, leaf) for pointer, (member, leaf) in leaves.items()}
     kinds = {member: types[pointer].value for pointer, (member, _) in leaves.items()}
     effect = guess_effect(name, descriptor.get("annotations"), kinds)
+    relaying = guess_relaying(name, effect.value)
     roles = {
         pointer: guess_role(member, types[pointer].value, effect.value)
         for pointer, (member, _) in leaves.items()
@@ -77,6 +85,7 @@ def _tool(name: str, descriptor: Mapping[str, Json]) -> dict[str, Any]:
     return {
         "entry": {
             "effect": effect.value,
+            **({"relays": True} if relaying else {}),
             "args": {
                 pointer: {"role": roles[pointer].value, "type": types[pointer].value} for pointer in leaves
             },
@@ -84,6 +93,7 @@ def _tool(name: str, descriptor: Mapping[str, Json]) -> dict[str, Any]:
             "clearance": _STRICT if effect.value in _GRAVE else _CAUTIOUS,
         },
         "effect": _reasoned(effect),
+        **({"relays": _reasoned(relaying)} if relaying else {}),
         "args": {
             pointer: {
                 "confidence": min(roles[pointer].confidence, types[pointer].confidence),
@@ -145,6 +155,7 @@ def _schema() -> Schema:
         "properties": {
             "entry": tools["additionalProperties"],
             "effect": reasoned,
+            "relays": reasoned,
             "args": {"type": "object", "additionalProperties": reasoned},
             "undescribed": {"type": "array", "items": {"type": "string"}},
         },

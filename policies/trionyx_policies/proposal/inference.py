@@ -1,4 +1,4 @@
-"""Guesses about a listed tool: its effect, and role and type of each argument, each with a confidence and a reason.
+"""Guesses about a listed tool: effect, relaying, role and type of each argument, each with a confidence and a reason.
 
 Descriptions are not read: they are prose of whoever wrote the server, and would argue for themselves. Hints can
 only raise the danger; nothing in a listing can make a tool look more harmless than its name.
@@ -121,6 +121,23 @@ def _raised(guess: Guess, effect: str, reason: str) -> Guess:
     """Return a guess at least as dangerous as an effect."""
     worst = worse(guess.value, effect)
     return guess if worst == guess.value else Guess(worst, 0.4, f"{guess.reason}; {reason}")
+
+
+def guess_relaying(name: str, effect: str) -> Guess | None:
+    """Guess whether a tool passes on text that is not among its arguments; None where no word of its name says so.
+
+    Args:
+        name: of the tool.
+        effect: guessed. What only reads would pass nothing on, but that is a guess itself.
+    """
+    parts = words_of(name)
+    hit = [word for word in parts if word in words.RELAYS]
+    if not hit:
+        return None
+    named = f"named {', '.join(hit)}"
+    if effect in _QUIET:
+        return Guess("true", 0.3, f"{named}, though it seems to {effect} only")
+    return Guess("true", 0.8 if parts.index(hit[0]) < 2 else 0.5, named)
 
 
 def guess_arguments(schema: Json) -> tuple[dict[str, tuple[str, Mapping[str, Json]]], list[str]]:

@@ -69,6 +69,9 @@ SUBJECTS: Final[dict[str, frozenset[str]]] = {
 STATEMENTS: Final = _set("sql statement script code command cmd shell expression")
 """Arguments that hold a program, which can do anything."""
 
+RELAYS: Final = _set("bounce forward redirect relay")
+"""Verbs of passing on what others wrote, by its id, so that no argument holds the text."""
+
 EMAILS: Final = _set("to email emails mail recipient recipients cc bcc attendee attendees sender mailto")
 LINKS: Final = _set("url urls uri uris link links href website webhook endpoint")
 PLACES: Final = _set(

@@ -27,6 +27,16 @@ TOOLS: dict[str, dict[str, Any]] = {
         "properties": {"to": {"type": "array", "items": {"type": "string"}}, "body": {"type": "string"}},
         "required": ["to", "body"],
     },
+    "forward_mail": {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "to": {"type": "array", "items": {"type": "string"}}},
+        "required": ["id", "to"],
+    },
+    "move": {
+        "type": "object",
+        "properties": {"source": {"type": "string"}, "destination": {"type": "string"}},
+        "required": ["source", "destination"],
+    },
     "secret": {"type": "object", "properties": {}},
     "public": {"type": "object", "properties": {}},
     "fail": TEXT,
@@ -108,8 +118,10 @@ def call(request: Any, name: str, arguments: dict[str, Any], meta: dict[str, Any
     match name:
         case "echo" | "note":
             return text(arguments["text"])
-        case "send":
+        case "send" | "forward_mail":
             return text("sent")
+        case "move":
+            return text("moved")
         case "secret":
             return text("the launch code is 0000")
         case "public":

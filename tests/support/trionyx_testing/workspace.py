@@ -46,6 +46,8 @@ CATALOG: dict[str, dict[str, Any]] = {
     "echo": tool(**TEXT),
     "note": tool("local", **TEXT),
     "send": tool("egress", to__any=("target", "email"), body=("content", "text")),
+    "forward_mail": tool("egress", id=("selector", "id"), to__any=("target", "email")) | {"relays": True},
+    "move": tool("local", source=("target", "path"), destination=("target", "path")),
     "secret": tool(result=label("org", "secret")),
     "public": tool(result=label("public")),
     "fail": tool(**TEXT),

@@ -101,7 +101,9 @@ deny contains {"id": "PROV-001"} if {
 
 is_plain(parts) if arguments[concat("", parts)].role == "plain"
 
-arguments := data.trionyx.catalog.servers[input.tool.catalog].tools[input.tool.name].args
+arguments := tool.args
+
+tool := data.trionyx.catalog.servers[input.tool.catalog].tools[input.tool.name]
 
 is_any_link_fine if needs.link == "public"
 
@@ -282,6 +284,18 @@ is_anchored if {
 	not origin.role in {"content", "link", "plain"}
 	labels.integrities[origin.integrity] < labels.integrities.public
 }
+
+# METADATA
+# title: The call passes on text that is not among its arguments, and it would read as the user's own words
+# description: |
+#   What a call does not hold can neither be looked at nor be recognised when it comes back. What the catalog says
+#   of the tool in any other word than `false` means that it relays.
+# custom:
+#   id: PROV-015
+#   severity: high
+#   owner: security
+#   remedy: Read the text and send it as content with the section's sending tool; a handle may stand for it.
+deny contains {"id": "PROV-015"} if tool.relays != false
 
 # METADATA
 # title: Untrusted text of the result is shown as handles

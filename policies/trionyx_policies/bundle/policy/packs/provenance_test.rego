@@ -294,6 +294,41 @@ test_a_tainted_run_asks_before_an_act_on_nothing_that_is_trusted if {
 	asked(testing.acting("authz", [])) == set()
 }
 
+# Relaying
+
+described(entry) := {"servers": {"x": {"tools": {"act": object.union({"effect": "egress", "args": {}}, entry)}}}}
+
+denied_as(call, entry) := ids if {
+	ids := {found.id | some found in provenance.deny} with input as call
+		with data.trionyx.provenance as testing.provenance
+		with data.trionyx.catalog as described(entry)
+}
+
+test_what_relays_is_denied if {
+	every label in [testing.base.label, testing.public] {
+		call := testing.labelled(testing.act("egress", "target", {}), label)
+		denied_as(call, {"relays": true}) == {"PROV-015"}
+		denied_as(call, {"relays": false}) == set()
+		denied_as(call, {}) == set()
+	}
+}
+
+test_an_odd_word_about_relaying_means_that_it_relays if {
+	every odd in [null, 0, "", "false", [], {}] {
+		denied_as(testing.act("egress", "target", {}), {"relays": odd}) == {"PROV-015"}
+	}
+}
+
+test_relaying_is_denied_whatever_its_effect_is_called if {
+	denied_as(testing.act("read", "selector", {}), {"relays": true}) == {"PROV-015"}
+	denied_as(testing.act("destroy", "target", {}), {"relays": true}) == {"PROV-015"}
+}
+
+test_only_the_tool_that_relays_is_denied if {
+	other := object.union(testing.act("egress", "target", {}), {"tool": {"name": "send"}})
+	denied_as(other, {"relays": true}) == set()
+}
+
 # Hiding
 
 test_untrusted_text_of_what_is_read_is_hidden if {
