@@ -33,7 +33,7 @@ from trionyx_proxy.launcher import Birth, mint_run
 from trionyx_proxy.operatorlog import log_to_stderr
 from trionyx_proxy.pep.claimant import TOKEN_VARIABLE, claim
 from trionyx_proxy.pep.opening import check_sections, open_service
-from trionyx_proxy.pep.wire import claim_stdio
+from trionyx_proxy.pep.stdio import claim_stdio
 from trionyx_proxy.state import RunStore
 from trionyx_proxy.story import graph, report
 from trionyx_proxy.story.dot import dot
