@@ -54,6 +54,9 @@ _COMMON: Final = frozenset(
 EXTRACTED: Final = (Role.AMOUNT, Role.CONTENT, Role.TITLE, Role.WHEN)
 
 
+OWN_PREFIX: Final = "trionyx_"
+
+
 class ResourceTaint(Protocol):
     """The part of `pep.resources.Resources` that a ledger needs."""
 
@@ -87,7 +90,14 @@ class Ledger:
             ArgumentError: a handle stands where none may, there is no such handle in this run, what it stands for is
                 no text, or it is too much.
         """
-        return resolve(arguments, entry, self.handles, in_content_only=in_content_only)
+        return resolve(
+            arguments, entry, self.handles, in_content_only=in_content_only, is_measured=self._is_measured
+        )
+
+    def _is_measured(self, handle: str) -> bool:
+        """Whether the agent was told a hidden text's size: what the proxy's own tools hide is shown without."""
+        _, tool = self._births.get(handle, ("", ""))
+        return tool != "" and not tool.startswith(OWN_PREFIX)
 
     def origins(self, resolved: Resolved, entry: ToolEntry, before: Request | None = None) -> list[JSON]:
         """Give `facts.origins`: where each described argument came from, and each link in a text.
