@@ -16,7 +16,7 @@ from trionyx_proxy.approvals.people import approvers, operator
 from trionyx_proxy.approvals.rows import ANY_TOOL, Endorsement, Entry, Scope, Standing
 from trionyx_proxy.approvals.store import ApprovalStore
 from trionyx_proxy.config import Config
-from trionyx_proxy.errors import ConfigError, Problem, StateError
+from trionyx_proxy.errors import ApprovalsError, ConfigError, Problem, StateError
 
 Load = Callable[[Path], Config]
 
@@ -82,13 +82,16 @@ def _opened(
 ) -> int:
     if config.approvals is None:
         raise ConfigError((Problem("approvals", "is not configured: no agent asks anybody"),))
-    store = ApprovalStore.open(config.state_directory)
     try:
-        options.allowed = approvers(config.approvals, config.state_directory)
-        options.directory = config.state_directory
-        return run(store, options)
-    finally:
-        store.close()
+        store = ApprovalStore.open(config.state_directory)
+        try:
+            options.allowed = approvers(config.approvals, config.state_directory)
+            options.directory = config.state_directory
+            return run(store, options)
+        finally:
+            store.close()
+    except StateError as error:
+        raise ApprovalsError(str(error)) from error
 
 
 def _list(store: ApprovalStore, options: argparse.Namespace) -> int:
