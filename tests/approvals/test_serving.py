@@ -128,7 +128,9 @@ def test_a_value_that_a_person_vouched_for_is_not_asked_about_again(tmp_path: Pa
     made = asking_workspace(tmp_path)
     with Served(made, minted(made, PROMPT)) as served:
         request = send(served)
-        (answer,) = terminal(made, "approve", pending(made)[0], "--endorse", "run")
+        (asked,) = pending(made)
+        assert fails(made, "approve", asked, "--endorse", "run", "--only", "/body") == 4
+        (answer,) = terminal(made, "approve", asked, "--endorse", "run", "--only", "/to/0")
         (given,) = answer["endorsements"]
         assert (given["value"], given["kind"], given["role"], given["tool"]) == (
             STRANGER, "email", "target", "test__send",

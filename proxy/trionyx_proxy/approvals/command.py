@@ -53,6 +53,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     approve.add_argument(
         "--any-tool", action="store_true", help="vouch for them in calls of every tool, not of this one only"
     )
+    approve.add_argument(
+        "--only",
+        action="append",
+        metavar="POINTER",
+        help="vouch for this value only, as `show` names it (/to/0); may be given again",
+    )
     reject = action("reject", _reject, "say no to one call")
     reject.add_argument("--reason", default="", metavar="TEXT", help="for the record; the agent is not told")
     vouch = action("endorse", _endorse, "vouch for a value that nobody has asked about")
@@ -115,7 +121,7 @@ def _show(store: ApprovalStore, options: argparse.Namespace) -> int:
 def _approve(store: ApprovalStore, options: argparse.Namespace) -> int:
     by = allowed_operator(options.allowed)
     scope = None if options.endorse is None else Scope(options.endorse)
-    entry, given = store.approve(options.id, by, scope=scope, any_tool=options.any_tool)
+    entry, given = store.approve(options.id, by, scope=scope, any_tool=options.any_tool, only=options.only)
     if options.json:
         print(
             listing.line(listing.summary(entry) | {"endorsements": [listing.described(one) for one in given]})
