@@ -44,7 +44,8 @@ class Bundle:
         data: the data document, `{"trionyx": {"catalog": …, "clearances": …, …}}`.
         wasm: the compiled policy; independent of `data`.
         files: every file that takes part, by path relative to the bundle; tests and readmes do not.
-        notes: what is in order and yet worth knowing, each as `path: message`: rules switched off, one-sided peers.
+        notes: what is in order and yet worth knowing, each as `path: message`: rules switched off, one-sided peers,
+            fields below `result`.
     """
 
     digest: str

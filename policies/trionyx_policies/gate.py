@@ -37,7 +37,8 @@ class Contents:
     """What the files say, once nothing is wrong with them.
 
     Args:
-        notes: rules that are switched off and agents that list each other on one side only, each as `path: message`.
+        notes: rules that are switched off, agents that list each other on one side only, and fields that a result has
+            only if it says more than they do; each as `path: message`.
     """
 
     revision: int
@@ -97,12 +98,11 @@ def examine(files: Mapping[str, bytes]) -> tuple[Contents | None, list[str]]:
         packs=tuple(sorted(packs)),
         rules=rules,
         data={"trionyx": data},
-        notes=tuple(
-            f"{owner}: {identity} is switched off: {rules[identity].title}"
-            for identity, position in sorted(positions.items())
-            if position == "off" and identity in rules
-        )
-        + tuple(f"{owners['peers']}: {note}" for note in _one_sided(data.get("peers"))),
+        notes=(
+            *(f"{owner}: {note}" for note in _switched_off(positions, rules)),
+            *(f"{owners['peers']}: {note}" for note in _one_sided(data.get("peers"))),
+            *(f"{owners['catalog']}: {note}" for note in _wrapped(data.get("catalog"))),
+        ),
     )
     return contents, sorted(set(problems))
 
@@ -114,6 +114,27 @@ def sources_digest(files: Mapping[str, bytes]) -> str:
         [name, hashlib.sha256(files[name]).hexdigest()] for name in ["capabilities.json", *sources]
     ]
     return hashlib.sha256(canonical(listing)).hexdigest()
+
+
+def _switched_off(positions: Mapping[str, Json], rules: Mapping[str, Rule]) -> list[str]:
+    """Say which rules are switched off, all in one line."""
+    off = [identity for identity in sorted(positions) if positions[identity] == "off" and identity in rules]
+    return [f"switched off: {', '.join(off)}"] if off else []
+
+
+def _wrapped(catalog: Json) -> Iterator[str]:
+    """Say where every field is looked for below a member `result`, which a server's wrapping of it is not."""
+    servers = catalog.get("servers") if isinstance(catalog, dict) else None
+    for section, server in sorted(servers.items()) if isinstance(servers, dict) else ():
+        tools = server.get("tools") if isinstance(server, dict) else None
+        for name, tool in sorted(tools.items()) if isinstance(tools, dict) else ():
+            fields = tool.get("fields") if isinstance(tool, dict) else None
+            places = [place for place in fields if place] if isinstance(fields, dict) else []
+            if places and all(place.split("/")[1:2] == ["result"] for place in places):
+                yield (
+                    f"{section}.{name}: fields begin with /result; where `result` is the only member of structured "
+                    "content, it is taken off, and they begin with what is in it"
+                )
 
 
 def _one_sided(peers: Json) -> list[str]:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import orjson
 
@@ -20,7 +21,10 @@ from trionyx_audit.canonical import JSON, MAX_INTEGER, canonicalize
 from trionyx_audit.errors import EncodingError
 from trionyx_proxy.errors import ArgumentError
 
-__all__ = ["ARGUMENTS", "JSON", "LINE", "Limits", "canonical", "check", "parse", "pointer"]
+__all__ = ["ARGUMENTS", "JSON", "LINE", "REPLACEMENT", "Limits", "canonical", "check", "parse", "pointer"]
+
+REPLACEMENT = "\ufffd"
+"""Stands where a received text held something that has no reading; what it was is lost, whoever put it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,11 @@ _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NUL_OR_SURROGATE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _SPEAKABLE = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
-def parse(raw: bytes, limits: Limits = ARGUMENTS) -> JSON:
+def parse(raw: bytes, limits: Limits = ARGUMENTS, *, mends_text: bool = False) -> JSON:
     """Return the only value that `raw` can mean; does not look at any schema.
 
     A number that is integral is returned as an `int` however it was spelled (`1.0`, `1e2`, `-0`), so the
@@ -89,6 +94,8 @@ def parse(raw: bytes, limits: Limits = ARGUMENTS) -> JSON:
     Args:
         raw: the received bytes, whole.
         limits: checked before the reader can nest or allocate beyond them.
+        mends_text: put `REPLACEMENT` for each NUL and lone surrogate in a string or member name, instead of refusing
+            the whole; only for what tools return. Names that become the same by that are refused.
 
     Raises:
         ArgumentError: the bytes have no single strict reading, or exceed a limit. The pointer holds member
@@ -112,6 +119,8 @@ def parse(raw: bytes, limits: Limits = ARGUMENTS) -> JSON:
         raise _error("syntax") from None
     # The value needs a closer look only where the bytes alone cannot exclude a flaw.
     escaped = b"\\u" in raw and _NUL_OR_SURROGATE.search(raw)
+    if escaped and mends_text:
+        value = _mended(value)
     if flaws or escaped or not countable or len(raw) > limits.max_string_bytes:
         _Walk(limits).visit(value)
     return value
@@ -215,6 +224,25 @@ def _reader(limits: Limits, flaws: list[_Flaw]) -> json.JSONDecoder:
         parse_constant=lambda _: flaw("syntax"),
         strict=True,
     )
+
+
+def _mended(value: JSON) -> JSON:
+    """Return a tree as the reader made it, or a part of it, with every text readable; it is changed in place.
+
+    Two names that become one leave a flaw, as two members of one name do.
+    """
+    match value:
+        case str():
+            return _UNREADABLE.sub(REPLACEMENT, value)
+        case list():
+            value[:] = map(_mended, value)
+        case dict():
+            members: dict[str, Any] = {}  # a flaw stands in it until the walk
+            for name, member in value.items():
+                mended = _UNREADABLE.sub(REPLACEMENT, name)
+                members[mended] = _Flaw("duplicate_member", mended) if mended in members else _mended(member)
+            return members
+    return value
 
 
 def _check_structure(raw: bytes, limits: Limits) -> bool:

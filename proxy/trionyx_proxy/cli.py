@@ -27,13 +27,13 @@ from trionyx_policies.bundle import load_bundle
 from trionyx_policies.errors import PolicyError
 from trionyx_proxy.approvals.command import add_parser as add_approvals
 from trionyx_proxy.config import Config, check_files, load
-from trionyx_proxy.errors import ConfigError, EvidenceError, Problem, StateError, TokenError
+from trionyx_proxy.errors import ApprovalsError, ConfigError, EvidenceError, Problem, StateError, TokenError
 from trionyx_proxy.inquiry import Inquiry, inquire, json_text, titles_of
 from trionyx_proxy.launcher import Birth, mint_run
 from trionyx_proxy.operatorlog import log_to_stderr
 from trionyx_proxy.pep.claimant import TOKEN_VARIABLE, claim
 from trionyx_proxy.pep.opening import check_sections, open_service
-from trionyx_proxy.pep.wire import claim_stdio
+from trionyx_proxy.pep.stdio import claim_stdio
 from trionyx_proxy.state import RunStore
 from trionyx_proxy.story import graph, report
 from trionyx_proxy.story.dot import dot
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(FAILED, f"audit log: {error}")
     except AuditError as error:
         return _fail(UNREADABLE, f"audit log: {error}")
+    except ApprovalsError as error:
+        return _fail(UNREADABLE, f"approvals: {error}")
     except StateError as error:
         return _fail(UNREADABLE, f"run state: {error}")
     except BaseExceptionGroup as group:

@@ -65,6 +65,10 @@ class StateError(ProxyError):
     """The run's state cannot be trusted or is owned by another process."""
 
 
+class ApprovalsError(ProxyError):
+    """A person's command about approvals cannot be carried out; the text is the host's own."""
+
+
 class EvidenceError(ProxyError):
     """A log does not verify, or cannot show what was asked of it; holds no text from the log."""
 

@@ -51,7 +51,7 @@ _COLUMNS = "run, agent, user, tenant, prompt, floor, label, counters, seq, statu
 
 
 class RunStatus(StrEnum):
-    """Whether a run may still be resumed."""
+    """Whether a run may have children: whatever is not written as open, or cannot be read, is closed."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -71,7 +71,7 @@ class StoredRun:
         label: label as of `seq`; TOP when it cannot be read.
         counters: budgets used up as of `seq`.
         seq: last record of the log that is reflected here, or NOTHING_RECORDED.
-        status: whether it was closed.
+        status: closed if the row says so or says nothing that can be read.
         expires: Unix seconds when its token expires; 0 without one.
     """
 
@@ -179,13 +179,6 @@ class RunStore:
         except sqlite3.Error as error:
             raise unusable(error) from error
         self._last[run] = (seq, label)
-
-    def finish(self, run: str) -> None:
-        """Mark a run as closed; its row stays until `prune`."""
-        try:
-            self._connection.execute("UPDATE run SET status = ? WHERE run = ?", (RunStatus.CLOSED, run))
-        except sqlite3.Error as error:
-            raise unusable(error) from error
 
     def prune(self, now_s: int) -> int:
         """Drop the runs whose token has expired, and return their number; their logs stay."""

@@ -44,7 +44,7 @@ HOSTILE = [
 def one(text: str) -> Question:
     return replace(
         QUESTION,
-        agent=text,
+        agent=text or "a",  # a run has an agent or it has none, whatever anybody writes
         arguments=text,
         matters=(
             Matter(text, text, text, text, "public", ()),
@@ -93,6 +93,12 @@ def test_values_add_no_line_and_change_no_word_of_ours(first: str, second: str) 
         return [line.partition('"')[0] for line in render(one(text)).split("\n")]
 
     assert ours(first) == ours(second)
+
+
+def test_a_run_without_a_token_has_no_agent() -> None:
+    assert '  agent  "inbox" for "emma"\n' in render(QUESTION)
+    shown = render(replace(QUESTION, agent="", user=""))
+    assert "  agent  nobody knows: the run has no token\n" in shown and '""' not in shown
 
 
 def test_the_rule_comes_before_anything_that_the_agent_chose() -> None:

@@ -108,6 +108,15 @@ def test_a_question_is_rejected(api: Api) -> None:
     assert [entry["state"] for entry in found if entry["approval"] == id_] == ["rejected"]
 
 
+def test_values_are_chosen_by_their_pointers(api: Api) -> None:
+    id_ = api.ask()
+    shown = api.request("GET", f"/v1/approvals/{id_}")[1]
+    pointers = [one["pointer"] for one in shown["values"] if one["value"] == "X@evil.example"]
+    body = json.dumps({"endorse": "once", "only": pointers}).encode()
+    status, answer, _ = api.request("POST", f"/v1/approvals/{id_}/approve", body)
+    assert (status, [one["value"] for one in answer["endorsements"]]) == (200, ["X@evil.example"])
+
+
 @pytest.mark.guarantee("G32")
 @pytest.mark.parametrize(
     ("headers", "status"),
@@ -158,6 +167,12 @@ def test_the_token_and_its_beginnings_only_pass_whole(api: Api) -> None:
         ("approve", b'{"endorse":"forever"}', 400),
         ("approve", b'{"endorse":"run","endorse":"always"}', 400),
         ("approve", b'{"any_tool":1}', 400),
+        ("approve", b'{"endorse":"run","only":"/to/0"}', 400),
+        ("approve", b'{"endorse":"run","only":null}', 400),
+        ("approve", b'{"endorse":"run","only":[0]}', 400),
+        ("approve", b'{"endorse":"run","only":[]}', 409),
+        ("approve", b'{"endorse":"run","only":["/to/1"]}', 409),
+        ("approve", b'{"only":["/to/0"]}', 409),
         ("approve", b'{"by":"root"}', 400),
         ("approve", b'{"endorse":"' + b"x" * 5_000 + b'"}', 413),
         ("reject", b'{"reason":7}', 400),

@@ -128,7 +128,9 @@ def test_a_value_that_a_person_vouched_for_is_not_asked_about_again(tmp_path: Pa
     made = asking_workspace(tmp_path)
     with Served(made, minted(made, PROMPT)) as served:
         request = send(served)
-        (answer,) = terminal(made, "approve", pending(made)[0], "--endorse", "run")
+        (asked,) = pending(made)
+        assert fails(made, "approve", asked, "--endorse", "run", "--only", "/body") == 4
+        (answer,) = terminal(made, "approve", asked, "--endorse", "run", "--only", "/to/0")
         (given,) = answer["endorsements"]
         assert (given["value"], given["kind"], given["role"], given["tool"]) == (
             STRANGER, "email", "target", "test__send",
@@ -177,12 +179,16 @@ def test_an_endorsement_of_scope_once_ends_with_its_call(tmp_path: Path) -> None
 
 
 @pytest.mark.guarantee("G33")
-def test_an_operator_vouches_for_a_value_before_anybody_asks(tmp_path: Path) -> None:
+def test_an_operator_vouches_for_a_value_before_anybody_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = asking_workspace(tmp_path)
     order = ["endorse", "--kind", "email", "--role", "target", "--tenant", "acme", STRANGER.upper()]
     terminal(made, *order)
     assert fails(made, "endorse", "--kind", "email", "--role", "target", "not an address") == 4
     assert fails(made, "endorse", "--kind", "email", "--role", "king", STRANGER) == 4
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2 and all(line.startswith("trionyx-proxy: approvals: ") for line in told)
     with Served(made, minted(made, PROMPT, tenant="acme")) as served:
         assert result(served, send(served))["isError"] is False
     assert kinds(made).index("endorsement.given") < kinds(made).index("call.intent")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from trionyx_proxy.approvals.question import Matter, Question
 from trionyx_proxy.approvals.rows import Entry, Scope, Standing
 from trionyx_proxy.approvals.sealing import KEY_NAME, Seal
 from trionyx_proxy.approvals.store import FILE_NAME, KEPT_MS, ApprovalStore
@@ -38,9 +39,11 @@ def open_store(tmp_path: Path, clock: Clock) -> Callable[[], ApprovalStore]:
     return lambda: ApprovalStore.open(tmp_path, clock)
 
 
-def ask(store: ApprovalStore, subject: str = "s1", ttl_ms: int = 1_000) -> Entry:
+def ask(
+    store: ApprovalStore, subject: str = "s1", ttl_ms: int = 1_000, question: Question = QUESTION
+) -> Entry:
     entry = store.draft(
-        QUESTION, subject=subject, binding="b1", rules=["PROV-002"], expires_ms=NOW_MS + ttl_ms
+        question, subject=subject, binding="b1", rules=["PROV-002"], expires_ms=NOW_MS + ttl_ms
     )
     assert entry is not None
     store.put(entry)
@@ -166,6 +169,59 @@ def test_only_values_that_name_something_and_have_no_origin_are_vouched_for(
     assert endorsement.digest == store.digest("acme", "email", "target", "x@EVIL.example"), "the same address"
     assert store.endorsements(tenant="acme") == given
     assert store.endorsements(tenant="evil") == ()
+
+
+TWO = replace(
+    QUESTION,
+    matters=(
+        *QUESTION.matters,
+        Matter("/cc", "target", "email", "eve@evil.example", "public", ()),
+        *(Matter("/more/*", "target", "email", f"{name}@evil.example", "public", ()) for name in "ab"),
+    ),
+)
+
+
+@pytest.mark.guarantee("G33")
+@pytest.mark.parametrize(
+    ("only", "values"),
+    [
+        (None, ["X@evil.example", "eve@evil.example", "a@evil.example", "b@evil.example"]),
+        (["/cc"], ["eve@evil.example"]),
+        (["/to/0", "/cc", "/cc"], ["X@evil.example", "eve@evil.example"]),
+    ],
+)
+def test_a_person_vouches_for_the_values_that_they_name(
+    open_store: Callable[[], ApprovalStore], only: list[str] | None, values: list[str]
+) -> None:
+    store = open_store()
+    _, given = store.approve(ask(store, question=TWO).id, "dana", scope=Scope.RUN, only=only)
+    assert [endorsement.value for endorsement in given] == values
+    assert set(store.endorsements()) == set(given)
+
+
+@pytest.mark.guarantee("G33")
+@pytest.mark.parametrize(
+    ("only", "scope"),
+    [
+        ([], Scope.RUN),
+        (["/bcc"], Scope.RUN),
+        (["/cc", "/to/1"], Scope.RUN),  # it has an origin
+        (["/cc", "/body"], Scope.RUN),  # a text
+        (["/cc", "/sum"], Scope.RUN),  # not of its kind
+        (["/more/*"], Scope.RUN),  # two of that name
+        (["/to"], Scope.RUN),
+        (["/cc"], None),
+    ],
+)
+def test_who_names_a_value_that_cannot_be_vouched_for_says_nothing(
+    open_store: Callable[[], ApprovalStore], only: list[str], scope: Scope | None
+) -> None:
+    store = open_store()
+    id_ = ask(store, question=TWO).id
+    with pytest.raises(StateError, match="one of the named values"):
+        store.approve(id_, "dana", scope=scope, only=only)
+    found = store.get(id_)
+    assert found is not None and found.standing is Standing.PENDING and store.endorsements() == ()
 
 
 @pytest.mark.guarantee("G33")

@@ -101,6 +101,23 @@ def test_the_report_of_a_damaged_log(run: Run, ten: Path, key: Path) -> None:
     assert (verdict["verdict"], verdict["checks"][0]["id"]) == ("violated", "manifest")
 
 
+@pytest.mark.parametrize("mode", [[], ["--quick"]])
+def test_a_key_of_another_log_is_suspected(
+    run: Run, ten: Path, place: Path, key: Path, mode: list[str]
+) -> None:
+    other = FileSigner.from_seed(b"o" * 32).public
+    trusted = TrustedKey(other).for_origin("corp.example/trionyx")
+    (place / "other.vkey").write_text(str(trusted))
+    code, out, _ = run("verify", ten, "--key", place / "other.vkey", *mode)
+    assert code == 1
+    assert "perhaps the key that was given is not this log's" in out
+    content = (ten / SEGMENT).read_bytes()
+    second = content.index(b"\n") + 1
+    (ten / SEGMENT).write_bytes(content[: second + 300] + b"X" + content[second + 301 :])
+    code, out, _ = run("verify", ten, "--key", key, *mode)
+    assert (code, "record 1 at byte" in out, "perhaps" in out) == (1, True, False)
+
+
 def test_the_report_as_json(run: Run, ten: Path, key: Path, origin: str) -> None:
     code, out, _ = run("verify", ten, "--key", key, "--json", "--strict")
     report = json.loads(out)

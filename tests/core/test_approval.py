@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from trionyx_policies.decision import Outcome
+from trionyx_policies.decision import Decision, Outcome
 from trionyx_proxy.core.account import Identity, PolicyVersion
 from trionyx_proxy.core.approval import Ask, Unapproved
 from trionyx_proxy.core.effect import Effect, ForwardCall, RefuseCall, SeekApproval, StoreRecord, WithdrawAsk
@@ -284,6 +284,15 @@ def test_a_reload_makes_the_question_void_and_the_new_policy_decides() -> None:
     told.feed(VerdictReached(A, told.in_force(ASK)))  # type: ignore[arg-type]
     record = told.told[-1]
     assert isinstance(record, StoreRecord) and record.type == "call.asked", "the old yes does not count"
+
+
+@pytest.mark.guarantee("G32")
+@pytest.mark.parametrize(("later", "approved"), [(ASK, ("APP-001",)), (ALLOW, ())])
+def test_a_call_that_is_sent_says_what_was_approved_of_it(later: Decision, approved: tuple[str, ...]) -> None:
+    told = story()
+    told.feed(approves(told.asked()), ArgumentsTransformed(ASKED), VerdictReached(A, later))
+    (forward,) = told.feed(RecordStored(A, 2))
+    assert isinstance(forward, ForwardCall) and forward.approved == approved
 
 
 def test_a_question_withdrawn_by_a_reload_leaves_the_call_to_the_new_policy() -> None:

@@ -190,6 +190,28 @@ def test_a_person_lets_one_question_go_beyond_the_budget(tmp_path: Path) -> None
 
 
 @pytest.mark.guarantee("G34")
+@pytest.mark.parametrize("stance", ["on", "off"])
+def test_an_approval_lifts_the_budget_only_if_the_person_was_told_of_it(tmp_path: Path, stance: str) -> None:
+    made = talking_workspace(tmp_path, bits_per_run=0, rules={"PEERS-021": "off"} if stance == "off" else {})
+    with made.config.open("a") as file:
+        file.write("\n[approvals]\nwait_ms = 15000\n")
+    with served(made, mint(made, "boss")) as other:
+        request = other.post(
+            "tools/call", {"name": "trionyx_ask", "arguments": {"to": "clerk", "questions": SUMMARY}}
+        )
+        (id_,) = pending(made)
+        (shown,) = terminal(made, "show", id_)
+        told = [rule["id"] for rule in shown["rules"]]
+        terminal(made, "approve", id_)
+        outcome = result(other, request)
+        if stance == "on":
+            assert (told, outcome["isError"]) == (["PEERS-020", "PEERS-021"], False)
+        else:
+            assert told == ["PEERS-020"]
+            assert error(outcome).startswith("no more may be asked")
+
+
+@pytest.mark.guarantee("G34")
 def test_the_host_counts_whatever_the_policy_says(tmp_path: Path) -> None:
     off = {rule: "off" for rule in ("PEERS-001", "PEERS-005", "PEERS-021")}
     made = talking_workspace(tmp_path, rules=off, bits_per_run=1, bits_per_question=8)

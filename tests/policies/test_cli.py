@@ -47,8 +47,42 @@ def test_check_names_what_is_switched_off(directory: Path, capsys: pytest.Captur
     rules.write_text('{"trionyx": {"rules": {"LIM-001": "off", "LIM-002": "ask", "FLOW-020": "off"}}}')
     assert main(["check", str(directory)]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")] == [
-        "note: data/rules.json: FLOW-020 is switched off: The effect needs a human's approval",
-        "note: data/rules.json: LIM-001 is switched off: The run has used up its calls",
+        "note: data/rules.json: switched off: FLOW-020, LIM-001",
+    ]
+
+
+@pytest.mark.usefixtures("without_opa")
+def test_check_names_fields_that_are_looked_for_in_the_wrapping(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = directory / "data/catalog.json"
+    found = json.loads(path.read_text())
+    label = {"type": "id", "label": "system"}
+    worth = {"categories": [], "integrity": "public", "level": "internal", "readers": "*"}
+    places = {
+        "wrapped": ["/result/*/id", "/result"],
+        "both": ["", "/result/id"],
+        "beside": ["/result/*/id", "/count"],
+        "other": ["/results/*/id"],
+        "whole": [""],
+    }
+    tools = {
+        name: {
+            "effect": "read",
+            "args": {},
+            "result": worth,
+            "clearance": worth,
+            "fields": dict.fromkeys(fields, label),
+        }
+        for name, fields in places.items()
+    }
+    found["trionyx"]["catalog"]["servers"]["mine"] = {"tools": tools}
+    path.write_text(json.dumps(found))
+    assert main(["check", str(directory)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "catalog.json" in line]
+    assert [note.partition(":")[2].partition(": fields")[0] for note in notes] == [
+        " data/catalog.json: mine.both",
+        " data/catalog.json: mine.wrapped",
     ]
 
 

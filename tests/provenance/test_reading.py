@@ -108,6 +108,44 @@ def test_a_value_that_does_not_fit_its_field_is_untrusted_text(value: str) -> No
     assert [hidden.content for hidden in reading.hidden] == [value]
 
 
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize("odd", ["\0", "\ud800", "\ufffd"])
+def test_a_text_of_which_something_was_lost_is_public_wherever_it_stands(odd: str) -> None:
+    """Two values that differed there look the same now, so neither vouches for the other."""
+    trusted = entry(
+        {("id",): Field(A.ID, SYSTEM), ("body",): Field(A.TEXT, ORG), ("n",): Field(A.ID, SYSTEM)}
+    )
+    reading = read(text({"id": f"m1{odd}", "body": f"lunch {odd}", "other": odd, "n": "7"}), trusted)
+    assert [(leaf.value, leaf.label.integrity) for leaf in reading.leaves] == [
+        ("m1\ufffd", Integrity.PUBLIC),
+        ("lunch \ufffd", Integrity.PUBLIC),
+        ("\ufffd", Integrity.PUBLIC),
+        ("7", Integrity.SYSTEM),
+    ]
+    assert [hidden.content for hidden in reading.hidden] == ["m1\ufffd", "lunch \ufffd", "\ufffd"]
+    assert reading.label.integrity is Integrity.USER
+    named = entry({("mails", None): Field(A.INTEGER, SYSTEM, names=Names(A.NAME, SYSTEM))})
+    reading = read(text({"mails": {f"Sam{odd}": 1, "Eve": 2}}), named)
+    assert [leaf.value for leaf in reading.leaves if leaf.kind is A.NAME] == ["Eve"]
+    assert [hidden.content for hidden in reading.hidden] == ["Sam\ufffd"]
+
+
+@pytest.mark.guarantee("G29")
+def test_a_sibling_of_which_something_was_lost_speaks_for_nobody() -> None:
+    mail = {"id": "m1", "from": "sam@corp.example\0", "body": "lunch?", "size": 1}
+    reading = read(text({"mails": [mail]}))
+    assert [leaf.label.integrity.name for leaf in reading.leaves] == ["SYSTEM", "PUBLIC", "PUBLIC", "SYSTEM"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ['{"id":"m1","id":"m2","body":"\\u0000"}', '{"id":1e400}', '{"\\ud800":1,"\\u0000":2}', '"\\u0000" x'],
+)
+def test_what_is_no_document_stays_one_text(odd: str) -> None:
+    reading = read(text(odd), entry({("id",): Field(A.ID, SYSTEM)}))
+    assert [(hidden.pointer, hidden.content) for hidden in reading.hidden] == [("", odd)]
+
+
 def test_what_is_not_described_has_the_label_of_the_result() -> None:
     document = {"mails": [{"other": "x", "n": 1}], "free": {"deep": [True, None, 1.5]}}
     reading = read(text(document), entry(result=ORG))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from trionyx_policies.decision import Obligation
-from trionyx_proxy.catalog import Catalog
+from trionyx_proxy.catalog import ArgumentType, Catalog
+from trionyx_proxy.core.label import Integrity, Label
 from trionyx_proxy.core.request import CallId, Rejection, RejectionCode, Request
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.pep.admission import Admission
+from trionyx_proxy.provenance import Hidden
 from trionyx_testing.memory import ledger
 from trionyx_testing.toolserver import TOOLS
 from trionyx_testing.workspace import CATALOG
@@ -73,6 +76,44 @@ def test_everything_else_is_rejected(params: Any, code: RejectionCode) -> None:
 def test_a_rejection_repeats_no_received_value() -> None:
     found = admit(admission("echo"), {"name": "t__echo", "arguments": {"text": "x", "canary": "canary"}})
     assert isinstance(found, Rejection) and "canary" not in found.detail
+
+
+@pytest.mark.guarantee("G31")
+@pytest.mark.parametrize(
+    ("by", "text", "given", "is_admitted"),
+    [
+        ("t__mails", "x" * 20, "{}", True),
+        ("t__mails", "x" * 21, "{}", False),
+        ("t__mails", "\u20ac" * 7, "{}", False),  # fits by its characters, which nobody was told
+        ("t__mails", "x" * 10, "so: {}{}", False),
+        ("t__mails", "x" * 8, "so: {}{}", True),
+        ("t__mails", "x", "{}", False),
+        ("t__mails", "x", "so: {}", True),
+        ("trionyx_extract", "x" * 20, "{}", False),  # shown without its size
+        ("trionyx_receive", "x" * 20, "so: {}", False),
+        ("", "x" * 20, "{}", False),
+    ],
+)
+def test_a_hidden_text_stands_where_what_is_known_of_its_length_decides(
+    by: str, text: str, given: str, is_admitted: bool
+) -> None:
+    memory = ledger()
+    target = Admission(Catalog.from_data(DATA), memory)
+    schema = {"properties": {"text": {"type": "string", "minLength": 2, "maxLength": 20}}}
+    assert target.pin("t", "test", [descriptor("note") | {"inputSchema": schema}, descriptor("echo")]) == ()
+    before = admit(target, {"name": "t__note", "arguments": {"text": "so"}})
+    assert isinstance(before, Request)
+    hidden = Hidden(memory.handles.mint(), "/body", ArgumentType.TEXT, Label(Integrity.PUBLIC), text)
+    if by:
+        memory.keep(replace(before, tool=replace(before.tool, id=by)), [hidden])
+    else:
+        memory.handles.put(hidden)
+    arguments = {"text": given.replace("{}", hidden.token)}
+    found = admit(target, {"name": "t__note", "arguments": arguments})
+    assert isinstance(found, Request) is is_admitted
+    if isinstance(found, Rejection):
+        assert "takes no handle" in found.detail
+    assert isinstance(admit(target, {"name": "t__echo", "arguments": arguments}), Request)
 
 
 @pytest.mark.guarantee("G21")

@@ -373,6 +373,48 @@ def test_one_changed_byte_is_read_alike_too(raw: bytes, data: st.DataObject) -> 
     assert_same(raw[:at] + inserted + raw[at + data.draw(st.integers(0, 2)) :], SMALL)
 
 
+ODD = st.text(st.sampled_from("a\0\ud800\udfff\ufffd\U0001f600"), max_size=4)
+ODD_VALUES = st.recursive(
+    ODD | st.integers(0, 9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ODD, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def mended(value: Any) -> Any:
+    match value:
+        case str():
+            text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return "".join("\ufffd" if char == "\0" else char for char in text)
+        case list():
+            return [mended(one) for one in value]
+        case dict():
+            members = {mended(name): mended(member) for name, member in value.items()}
+            if len(members) != len(value):
+                raise reference.Refused("duplicate_member")
+            return members
+        case _:
+            return value
+
+
+@pytest.mark.guarantee("G11")
+@settings(max_examples=250, deadline=None)
+@given(ODD_VALUES)
+def test_mending_changes_what_cannot_be_read_and_nothing_else(value: Any) -> None:
+    raw = json.dumps(value).encode()
+    strict = outcome(raw, ARGUMENTS)
+    try:
+        found = parse(raw, mends_text=True)
+    except ArgumentError as error:
+        with pytest.raises(reference.Refused, match=error.code):
+            mended(value)
+        return
+    # What the text spells with two escapes in a row is one character.
+    assert found == mended(json.loads(raw))
+    assert strict[0] == "refused" or strict == ("value", found)
+    assert parse(canonical(found)) == found
+
+
 @pytest.mark.guarantee("G04")
 @settings(max_examples=250, deadline=None)
 @given(ENCODED)

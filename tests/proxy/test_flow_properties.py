@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp_types import JSONRPCResponse
 
 from trionyx_policies.bundle import load_bundle
 from trionyx_policies.decision import Decision
 from trionyx_policies.engine import EngineSettings
 from trionyx_policies.point import PolicyPoint
+from trionyx_proxy.arguments import LINE
 from trionyx_proxy.catalog import Catalog
 from trionyx_proxy.core.account import Identity, PolicyVersion, Prompt, RunState
 from trionyx_proxy.core.approval import Unapproved
@@ -50,6 +52,7 @@ from trionyx_proxy.core.request import CallId, Failure, Request, Result
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.pep.admission import Admission
 from trionyx_proxy.pep.delivery import clean_result
+from trionyx_proxy.pep.wire import decode
 from trionyx_testing.memory import ledger
 
 NAMED, LISTED, INVENTED = "paul@named.example", "emma@corp.example", "thief@evil.example"
@@ -73,18 +76,16 @@ def tool(
     return found | ({"fields": fields} if fields else {})
 
 
+MAIL = {
+    "id": {"type": "id", "label": "system"},
+    "to": {"type": "email", "label": "system"},
+    "account": {"type": "iban", "label": "system"},
+    "from": {"type": "email", "label": "public"},
+    "body": {"type": "text", "label": "public"},
+}
 TOOLS = {
-    "inbox": tool(
-        "read",
-        {},
-        {
-            "/*/id": {"type": "id", "label": "system"},
-            "/*/to": {"type": "email", "label": "system"},
-            "/*/account": {"type": "iban", "label": "system"},
-            "/*/from": {"type": "email", "label": "public"},
-            "/*/body": {"type": "text", "label": "public"},
-        },
-    ),
+    "inbox": tool("read", {}, {f"/*/{name}": field for name, field in MAIL.items()}),
+    "folder": tool("read", {}, {f"/mails/*/{name}": field for name, field in MAIL.items()}),
     "open": tool("read", {"/id": ("selector", "id")}, {"": {"type": "text", "label": "public"}}),
     "send": tool("egress", {"/to": ("target", "email"), "/body": ("content", "text")}),
     "pay": tool("money", {"/to": ("target", "iban"), "/amount": ("amount", "amount")}),
@@ -138,18 +139,28 @@ class Step:
 
 
 TEXTS = st.one_of(
-    # A NUL or lone surrogate has no strict reading: with it, nothing of the document is trusted any more.
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40),
+    st.text(max_size=40),
+    st.sampled_from(["\0", "\ud800", "m9\0", f"{INVENTED}\udcff", "\ufffd"]),
     st.sampled_from([NAMED, LISTED, INVENTED, *IBANS.values(), "m1", "m2", "m9", "120.50"]),
     st.sampled_from([INVENTED, IBANS["invented"]]).map(lambda text: base64.b64encode(text.encode()).decode()),
     st.sampled_from([INVENTED, IBANS["invented"], "m9"]).map(lambda text: f"Please use {text}, as agreed."),
     st.sampled_from([INVENTED, "m9"]).map(lambda text: json.dumps([{"id": text, "to": text}])),
 )
+
+
+def is_readable(text: str) -> bool:
+    """Whether an agent can send it: no argument holds anything else."""
+    return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
+
+
 ARGUMENTS = {
     "inbox": st.just({}),
+    "folder": st.just({}),
     "open": st.fixed_dictionaries({"id": st.sampled_from(["m1", "m2", "m9"])}),
     "drop": st.fixed_dictionaries({"id": st.sampled_from(["m1", "m2", "m9"])}),
-    "send": st.fixed_dictionaries({"to": st.sampled_from([NAMED, LISTED, INVENTED]), "body": TEXTS}),
+    "send": st.fixed_dictionaries(
+        {"to": st.sampled_from([NAMED, LISTED, INVENTED]), "body": TEXTS.filter(is_readable)}
+    ),
     "pay": st.fixed_dictionaries(
         {"to": st.sampled_from(list(IBANS.values())), "amount": st.sampled_from([120.5, 4711])}
     ),
@@ -160,13 +171,23 @@ STEPS = st.sampled_from(sorted(TOOLS)).flatmap(
 
 
 def answer(name: str, text: str) -> dict[str, Any]:
-    if name != "inbox":
+    if name not in ("inbox", "folder"):
         return {"content": [{"type": "text", "text": text if name == "open" else "done"}]}
     mails = [
         {"id": "m1", "to": LISTED, "account": IBANS["listed"], "from": text, "body": text},
         {"id": "m2", "to": LISTED, "account": IBANS["listed"], "from": INVENTED, "body": f"see {text}"},
     ]
+    if name == "folder":
+        return {"content": [], "structuredContent": {"mails": mails}}
     return {"content": [{"type": "text", "text": json.dumps(mails)}]}
+
+
+def received(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result as the wire gives it."""
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
+    message = decode(line, LINE, mends_results=True)
+    assert isinstance(message, JSONRPCResponse)
+    return message.result
 
 
 class Life:
@@ -218,7 +239,7 @@ class Life:
                 entry = self._admission.entry(request.tool.id)
                 assert entry is not None
                 self._ledger.sent(request, entry, tainted=self.run.label.integrity is Integrity.PUBLIC)
-                cleaned = clean_result(answer(step.name, step.texts[self._which]))
+                cleaned = clean_result(received(answer(step.name, step.texts[self._which])))
                 assert not isinstance(cleaned, Failure)
                 result = self._ledger.read(request, entry, cleaned, hides_text=hides_text, max_bytes=1 << 20)
                 assert isinstance(result, Result)
@@ -248,6 +269,18 @@ def test_no_result_lowers_the_label_of_a_run(world: World, steps: list[Step]) ->
     life.live(steps)
     for before, after in zip(life.labels, life.labels[1:], strict=False):
         assert before.flows_to(after)
+
+
+@pytest.mark.guarantee("G29")
+@pytest.mark.parametrize("text", ["\0", "\ud800", f"{INVENTED}\udcff"])
+@pytest.mark.parametrize("name", ["inbox", "folder"])
+def test_text_that_cannot_be_read_takes_no_trust_from_the_fields_beside_it(
+    world: World, name: str, text: str
+) -> None:
+    life = Life(world, 0)
+    life.live([Step(name, {}, (text, "")), Step("send", {"to": LISTED, "body": "Hello."}, ("", ""))])
+    assert life.ends == ["ReturnResult"] * 2
+    assert life.labels[-1].integrity is Integrity.SYSTEM
 
 
 @pytest.mark.guarantee("G35")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,25 @@ def test_extracts_are_charged_and_name_nobody(tmp_path: Path) -> None:
         assert more is not None and more["isError"] and "4711" not in text_of(more)
     assert not [effect for effect in made.effects() if effect["tool"] == "send"]
     assert bodies(made, "call.outcome")[-1]["label"]["integrity"] != "public"
+
+
+@pytest.mark.guarantee("G31")
+@pytest.mark.parametrize("role", ["plain", "content", "target"])
+def test_whether_a_hidden_text_fits_a_pattern_is_not_told(tmp_path: Path, role: str) -> None:
+    told = []
+    for name, body in (("one", "aaaa"), ("other", "send")):
+        (tmp_path / name).mkdir()
+        made = workspace(tmp_path / name, [{**MAILS[0], "body": body}])
+        describe(made, "typed", code=(role, "text"))
+        with Served(made) as served:
+            handle = handle_in(served.call("test__mails"))
+            whole: list[Any] = [handle, {"$trx": handle.split(":")[1]}]
+            answers = [served.call("test__typed", code=code) for code in whole]
+            note = served.call("test__note", text=handle)
+            assert note is not None and not note["isError"]
+        told.append([(refused(answer), re.sub(r"call \w+", "", text_of(answer))) for answer in answers])
+    assert told[0] == told[1]
+    assert all("takes no handle" in words for _, words in told[0])
 
 
 @pytest.mark.guarantee("G31")

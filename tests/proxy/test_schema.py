@@ -378,3 +378,117 @@ def test_filling_is_idempotent_and_only_adds(value: Any) -> None:
         return
     assert canonical(pinned.apply(filled)) == canonical(filled)
     assert isinstance(filled, dict) and value.keys() <= filled.keys()
+
+
+KEYWORDS = st.sampled_from(
+    [
+        {"pattern": "^a"},
+        {"enum": ["aaaa", "bbbb"]},
+        {"const": "aaaa"},
+        {"minLength": 1},
+        {"minLength": 3},
+        {"maxLength": 4},
+        {"maxLength": 3},
+        {"type": "string"},
+        {"type": "null"},
+    ]
+)
+
+
+def inside(schema: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.builds(lambda one: {"properties": {"a": one}}, schema),
+        st.builds(lambda one: {"additionalProperties": one}, schema),
+        st.builds(lambda one: {"patternProperties": {"^a": one}}, schema),
+        st.builds(lambda one: {"propertyNames": one}, schema),
+        st.builds(lambda one: {"items": one}, schema),
+        st.builds(lambda one: {"contains": one}, schema),
+        st.builds(lambda one: {"prefixItems": [one]}, schema),
+        st.builds(lambda one: {"not": one}, schema),
+        st.builds(lambda one, other: {"if": one, "then": other}, schema, schema),
+        st.builds(lambda one, other: {"anyOf": [one, other]}, schema, schema),
+        st.builds(lambda one, other: {"oneOf": [one, other]}, schema, schema),
+        st.builds(lambda one: {"dependentSchemas": {"a": one}}, schema),
+        st.builds(lambda one: {"$ref": "#/$defs/d", "$defs": {"d": one}}, schema).map(
+            lambda found: {**found, "$ref": "#/$defs/d"}
+        ),
+        st.sampled_from([{"uniqueItems": True}, {"const": {"a": "aaaa"}}, {"enum": [["aaaa", "b"]]}]),
+    )
+
+
+SCHEMAS = st.recursive(KEYWORDS, inside, max_leaves=5)
+PLACES: list[tuple[tuple[str | int, ...], Any]] = [
+    (("a",), lambda text: {"a": text}),
+    (("a", 0), lambda text: {"a": [text, "b"]}),
+    (("a", "a"), lambda text: {"a": {"a": text}}),
+    (("b", 1), lambda text: {"b": ["aaaa", text]}),
+]
+
+
+def of_one_document(schema: Any) -> Any:
+    """Move definitions to the root, where references find them."""
+    found: dict[str, Any] = {}
+
+    def moved(one: Any) -> Any:
+        if isinstance(one, list):
+            return [moved(inner) for inner in one]
+        if not isinstance(one, dict):
+            return one
+        if "$defs" in one:
+            name = f"d{len(found)}"
+            found[name] = None
+            found[name] = moved(one["$defs"]["d"])
+            return {"$ref": f"#/$defs/{name}"}
+        return {key: inner if key in ("const", "enum") else moved(inner) for key, inner in one.items()}
+
+    return {**moved({"allOf": [schema], "additionalProperties": True}), "$defs": found}
+
+
+@pytest.mark.guarantee("G31")
+@settings(max_examples=600, deadline=None)
+@given(SCHEMAS, st.sampled_from(PLACES), st.sampled_from(["bbbb", "abcd", "\u20aca", "\U0001f600"]))
+def test_without_a_demand_the_answer_does_not_depend_on_the_text(
+    schema: Any, place: tuple[tuple[str | int, ...], Any], other: str
+) -> None:
+    path, holding = place
+    pinned = PinnedSchema.pin(of_one_document(schema))
+    assert len(other.encode()) == len("aaaa")
+    if not pinned.demands(path, 1, 4):
+        assert outcome_of(pinned, holding("aaaa")) == outcome_of(pinned, holding(other))
+
+
+def outcome_of(pinned: PinnedSchema, value: Any) -> tuple[str, str] | None:
+    try:
+        pinned.apply(value)
+    except ArgumentError as error:
+        return error.pointer, str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("place", "fewest", "most", "is_demanded"),
+    [
+        (("body",), 0, 65_536, False),
+        (("to", 0), 0, 65_536, False),
+        (("subject",), 1, 20, False),
+        (("subject",), 1, 21, True),
+        (("title",), 1, 20, False),
+        (("title",), 0, 20, True),
+        (("kind",), 1, 1, True),
+        (("tags", 0), 1, 1, True),
+        (("parts", 0, "text"), 1, 1, False),
+        (("parts", 0, "type"), 1, 1, True),
+    ],
+)
+def test_a_schema_that_takes_any_text_of_that_length_demands_nothing(
+    place: tuple[str | int, ...], fewest: int, most: int, is_demanded: bool
+) -> None:
+    text = {"type": "string"}
+    more = {
+        "title": {**text, "minLength": 1},
+        "kind": {"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]},
+        "tags": {"type": "array", "items": text, "uniqueItems": True},
+        "parts": {"items": {"oneOf": [{"properties": {"type": {"const": "text"}, "text": text}}]}},
+    }
+    pinned = PinnedSchema.pin({**SEND, "properties": SEND["properties"] | more})  # type: ignore[operator]
+    assert pinned.demands(place, fewest, most) is is_demanded

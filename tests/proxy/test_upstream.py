@@ -92,6 +92,18 @@ def test_a_call_is_answered_in_either_protocol_era(era: str) -> None:
     scenario(body)
 
 
+@pytest.mark.guarantee("G29")
+def test_a_text_that_cannot_be_read_costs_its_own_characters_only() -> None:
+    async def body() -> None:
+        async with running() as (upstream, lists):
+            answer = await call(upstream, "echo", text="one\0two\ud800")
+            assert not isinstance(answer, Failure)
+            assert answer["content"] == [{"type": "text", "text": "one\ufffdtwo\ufffd"}]
+            assert len(lists.seen) == 1
+
+    scenario(body)
+
+
 @pytest.mark.guarantee("G23")
 def test_a_crash_fails_the_call_at_once_and_the_server_comes_back() -> None:
     async def body() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import anyio
 import orjson
@@ -74,6 +75,38 @@ def test_a_line_without_one_reading_is_no_message(line: bytes, code: str) -> Non
     assert (found.code, found.line) == (code, line)
     if line.startswith(b"{"):
         assert found.request_id == 7
+
+
+@pytest.mark.guarantee("G11")
+@pytest.mark.parametrize("odd", ["\0", "\ud800", "\udcff\0"])
+def test_a_text_in_a_tools_result_is_mended_and_nothing_else_is(odd: str) -> None:
+    def read(body: dict[str, Any]) -> JSONRPCMessage | wire.Malformed:
+        line = json.dumps({"jsonrpc": "2.0", "id": 7, **body}).encode()
+        assert isinstance(wire.decode(line, LINE), wire.Malformed)
+        return wire.decode(line, LINE, mends_results=True)
+
+    there = {"content": [{"type": "text", "text": f"a{odd}"}], "structuredContent": {"b": [odd], odd: 1}}
+    mended = "\ufffd" * len(odd)
+    assert read({"result": there}) == JSONRPCResponse(
+        jsonrpc="2.0",
+        id=7,
+        result={
+            "content": [{"type": "text", "text": f"a{mended}"}],
+            "structuredContent": {"b": [mended], mended: 1},
+        },
+    )
+    others: list[dict[str, Any]] = [
+        {"result": {"tools": [{"name": "a", "description": odd}]}},
+        {"result": {"tools": [{"name": "a", "description": odd}], "content": []}},
+        {"result": {"content": odd}},
+        {"result": {"content": [], "structuredContent": {"\0": 1, "\ud800": 2}}},
+        {"result": {"content": [odd, 2**53]}},
+        {"method": "m", "params": {"content": [odd]}},
+        {"error": {"code": -1, "message": odd}},
+    ]
+    for body in others:
+        found = read(body)
+        assert isinstance(found, wire.Malformed) and found.request_id == 7
 
 
 @pytest.mark.parametrize("identity", [b"true", b"1.5", b"null", b"[]"])

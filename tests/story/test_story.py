@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,13 @@ def test_a_theft_that_failed(inquiry: Inquiry) -> None:
         "\n"
         "It was not carried out, and the agent was told so in the words of the rules."
     )
+
+
+def test_a_call_of_a_run_without_a_token_has_no_agent(inquiry: Inquiry) -> None:
+    explanation = inquiry.explain(inquiry.call("s1"), TITLES, with_values=False)
+    nobodys = replace(explanation, call=replace(explanation.call, caller=("", "", "")))
+    text = "\n".join(sentences(nobodys))
+    assert " UTC an agent without a run token called mail__send" in text and "“”" not in text
 
 
 def test_the_call_that_tainted_the_run(inquiry: Inquiry) -> None:

@@ -29,6 +29,10 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
         yield _line("INTEGRITY", f"VIOLATED   {_place(first)}{first.detail}")
         sound = verdict.size if first.seq is None else min(verdict.size, first.seq)
         yield _line("", f"before that: {_span(sound)}")
+        if first.seq == 0:
+            yield _line(
+                "", "not even the first record holds: perhaps the key that was given is not this log's"
+            )
     yield _line("ANCHORED", _anchored(verdict))
     if first is None:
         # An account that stops at the damage would look like one of the whole log.

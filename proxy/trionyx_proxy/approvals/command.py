@@ -16,7 +16,7 @@ from trionyx_proxy.approvals.people import approvers, operator
 from trionyx_proxy.approvals.rows import ANY_TOOL, Endorsement, Entry, Scope, Standing
 from trionyx_proxy.approvals.store import ApprovalStore
 from trionyx_proxy.config import Config
-from trionyx_proxy.errors import ConfigError, Problem, StateError
+from trionyx_proxy.errors import ApprovalsError, ConfigError, Problem, StateError
 
 Load = Callable[[Path], Config]
 
@@ -53,6 +53,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     approve.add_argument(
         "--any-tool", action="store_true", help="vouch for them in calls of every tool, not of this one only"
     )
+    approve.add_argument(
+        "--only",
+        action="append",
+        metavar="POINTER",
+        help="vouch for this value only, as `show` names it (/to/0); may be given again",
+    )
     reject = action("reject", _reject, "say no to one call")
     reject.add_argument("--reason", default="", metavar="TEXT", help="for the record; the agent is not told")
     vouch = action("endorse", _endorse, "vouch for a value that nobody has asked about")
@@ -82,13 +88,16 @@ def _opened(
 ) -> int:
     if config.approvals is None:
         raise ConfigError((Problem("approvals", "is not configured: no agent asks anybody"),))
-    store = ApprovalStore.open(config.state_directory)
     try:
-        options.allowed = approvers(config.approvals, config.state_directory)
-        options.directory = config.state_directory
-        return run(store, options)
-    finally:
-        store.close()
+        store = ApprovalStore.open(config.state_directory)
+        try:
+            options.allowed = approvers(config.approvals, config.state_directory)
+            options.directory = config.state_directory
+            return run(store, options)
+        finally:
+            store.close()
+    except StateError as error:
+        raise ApprovalsError(str(error)) from error
 
 
 def _list(store: ApprovalStore, options: argparse.Namespace) -> int:
@@ -112,7 +121,7 @@ def _show(store: ApprovalStore, options: argparse.Namespace) -> int:
 def _approve(store: ApprovalStore, options: argparse.Namespace) -> int:
     by = allowed_operator(options.allowed)
     scope = None if options.endorse is None else Scope(options.endorse)
-    entry, given = store.approve(options.id, by, scope=scope, any_tool=options.any_tool)
+    entry, given = store.approve(options.id, by, scope=scope, any_tool=options.any_tool, only=options.only)
     if options.json:
         print(
             listing.line(listing.summary(entry) | {"endorsements": [listing.described(one) for one in given]})

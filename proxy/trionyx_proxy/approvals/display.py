@@ -51,7 +51,10 @@ def _lines(question: Question, conceals: bool) -> Iterator[str]:
     yield "An agent wants to make this call, and the policy leaves it to a person."
     yield ""
     yield f"  tool   {quoted(question.tool)}"
-    yield f"  agent  {quoted(question.agent)} for {quoted(question.user)}"
+    if question.agent or question.user:
+        yield f"  agent  {quoted(question.agent)} for {quoted(question.user)}"
+    else:
+        yield "  agent  nobody knows: the run has no token"
     yield f"  run    {quoted(question.run)}"
     for id_, title in question.rules:
         yield f"  rule   [{id_}] {title}"

@@ -170,19 +170,23 @@ class _Desk:
         return _answer({"error": "not found"}, 404) if entry is None else _answer(listing.detail(entry))
 
     async def approve(self, request: Request) -> Response:
-        """Say yes; body `{}` or `{"endorse": "once" | "run" | "always", "any_tool": false}`."""
-        members = await _body(request, {"endorse", "any_tool"})
+        """Say yes; body `{}` or `{"endorse": "once" | "run" | "always", "any_tool": false, "only": ["/to/0"]}`."""
+        members = await _body(request, {"endorse", "any_tool", "only"})
         if isinstance(members, Response):
             return members
         scope, any_tool = members.get("endorse"), members.get("any_tool", False)
         if scope not in (None, *(scope.value for scope in rows.Scope)) or not isinstance(any_tool, bool):
             return _answer({"error": "endorse is once, run or always; any_tool is true or false"}, 400)
+        only = members.get("only")
+        if "only" in members and not (isinstance(only, list) and all(isinstance(one, str) for one in only)):
+            return _answer({"error": "only is a list of pointers"}, 400)
         try:
             entry, given = self._store.approve(
                 request.path_params["id"],
                 self._by,
                 scope=None if scope is None else rows.Scope(scope),
                 any_tool=any_tool,
+                only=only,
             )
         except StateError as error:
             return _answer({"error": str(error)}, 409)

@@ -15,10 +15,17 @@ from typing import Any
 import orjson
 
 from trionyx_proxy.approvals.database import Change, Database
-from trionyx_proxy.approvals.question import Question, decode
+from trionyx_proxy.approvals.question import Matter, Question, decode
 from trionyx_proxy.approvals.rows import ANY_TOOL, Endorsement, Entry, Scope, Standing
 from trionyx_proxy.approvals.sealing import Seal, bound
-from trionyx_proxy.approvals.vouching import endorsement_row, proven, read_endorsement
+from trionyx_proxy.approvals.vouching import (
+    NOT_TO_BE_VOUCHED,
+    Only,
+    chosen_of,
+    endorsement_row,
+    proven,
+    read_endorsement,
+)
 from trionyx_proxy.catalog import ArgumentType, Role
 from trionyx_proxy.errors import StateError
 from trionyx_proxy.provenance.values import normal
@@ -151,7 +158,7 @@ class ApprovalStore:
         return self._approvals("WHERE run = ? ORDER BY id", (run,))
 
     def approve(
-        self, id_: str, by: str, *, scope: Scope | None = None, any_tool: bool = False
+        self, id_: str, by: str, *, scope: Scope | None = None, any_tool: bool = False, only: Only = None
     ) -> tuple[Entry, tuple[Endorsement, ...]]:
         """Say yes to a pending question, and vouch for its doubtful values if a scope is given.
 
@@ -160,13 +167,17 @@ class ApprovalStore:
             by: who says so, as the caller has established.
             scope: how far the vouching reaches; None vouches for no value.
             any_tool: whether it reaches every tool, not only the one asked about.
+            only: pointers of the values that are vouched for; None for every doubtful one.
 
         Raises:
-            StateError: it is not there, not pending any more, or over.
+            StateError: it is not there, not pending, or over; or nobody can vouch for a value that is named.
         """
         entry, decided_ms = self._pending(id_), self._clock()
         approved = self._proven(replace(entry, standing=Standing.APPROVED, by=by, decided_ms=decided_ms))
-        given = tuple(self._vouched(approved, scope, any_tool=any_tool)) if scope is not None else ()
+        chosen = chosen_of(entry.question.matters, only)
+        given = tuple(self._vouched(approved, chosen, scope, any_tool=any_tool)) if scope is not None else ()
+        if only is not None and len(given) != len(chosen):
+            raise StateError(NOT_TO_BE_VOUCHED)
         with self._database.changing() as change:
             self._decide(change, approved)
             for endorsement in given:
@@ -323,9 +334,11 @@ class ApprovalStore:
         if not changed:  # somebody was faster, or the clock
             raise StateError("the question is not pending any more")
 
-    def _vouched(self, entry: Entry, scope: Scope, *, any_tool: bool) -> Iterator[Endorsement]:
+    def _vouched(
+        self, entry: Entry, matters: Sequence[Matter], scope: Scope, *, any_tool: bool
+    ) -> Iterator[Endorsement]:
         question = entry.question
-        for matter in question.matters:
+        for matter in matters:
             digest = self.digest(question.tenant, matter.kind, matter.role, matter.value)
             if not matter.can_be_endorsed or digest is None:
                 continue

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from trionyx_proxy.approvals.question import Matter
 from trionyx_proxy.approvals.rows import Endorsement, Scope
 from trionyx_proxy.approvals.sealing import Seal, bound
 from trionyx_proxy.errors import StateError
 from trionyx_proxy.token import mint_ulid
+
+Only = Collection[str] | None
+"""Pointers of the values that a person chose, or None for every one."""
+
+NOT_TO_BE_VOUCHED: Final = "one of the named values is not there, or nobody can vouch for it beyond this call"
+
+
+def chosen_of(matters: Sequence[Matter], only: Only) -> tuple[Matter, ...]:
+    """Return the values of a question that a person vouches for.
+
+    Args:
+        matters: of the question.
+        only: what the person named; what several values are called names none of them.
+
+    Raises:
+        StateError: a name is of no value, of several, or of one that cannot be vouched for; or there is no name.
+    """
+    if only is None:
+        return tuple(matters)
+    named = [[matter for matter in matters if matter.pointer == pointer] for pointer in dict.fromkeys(only)]
+    if not named or not all(len(found) == 1 and found[0].can_be_endorsed for found in named):
+        raise StateError(NOT_TO_BE_VOUCHED)
+    return tuple(found[0] for found in named)
 
 
 def proven(

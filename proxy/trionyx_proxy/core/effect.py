@@ -73,13 +73,14 @@ class ForwardCall:
     Args:
         max_result_bytes: the smallest limit an obligation set, or 0 for the configured one.
         hides_text: untrusted text of the result must become handles.
-        is_approved: a person has approved this very call.
+        approved: ids of the rules that a person was told of who approved this very call; () where no rule asks for
+            approval of what is sent.
     """
 
     request: Request
     max_result_bytes: int
     hides_text: bool = False
-    is_approved: bool = False
+    approved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,10 +61,10 @@ def _is_forbidden(run: Standing, call: OpenCall) -> bool:
 
 def _needs_approval(run: Standing, call: OpenCall) -> bool:
     asks = call.verdict is not None and call.verdict.stance is Stance.ASK
-    return asks and not _is_bound(run, call, call.approval)
+    return asks and not is_bound(run, call, call.approval)
 
 
-def _is_bound(run: Standing, call: OpenCall, approval: Approval | None) -> bool:
+def is_bound(run: Standing, call: OpenCall, approval: Approval | None) -> bool:
     """Tell whether an approval is for this very call, under the policy in force, and told of each rule that asks."""
     if approval is None or call.verdict is None:
         return False
@@ -74,7 +74,7 @@ def _is_bound(run: Standing, call: OpenCall, approval: Approval | None) -> bool:
 
 
 def _is_unusable(run: Standing, call: OpenCall) -> bool:
-    return call.given is None or call.given.id in run.spent or not _is_bound(run, call, call.given)
+    return call.given is None or call.given.id in run.spent or not is_bound(run, call, call.given)
 
 
 def _wants_transforms(call: OpenCall) -> bool:

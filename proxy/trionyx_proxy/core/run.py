@@ -46,7 +46,7 @@ from trionyx_proxy.core.event import (
     VerdictFailed,
     VerdictReached,
 )
-from trionyx_proxy.core.guards import GUARDS
+from trionyx_proxy.core.guards import GUARDS, is_bound
 from trionyx_proxy.core.label import BOTTOM, Integrity, Label, decode_label
 from trionyx_proxy.core.lifecycle import TABLE, CallEvent, Row, Step
 from trionyx_proxy.core.refusal import reasons
@@ -303,9 +303,9 @@ def _record_outcome(run: Run, call: OpenCall, row: Row) -> _Stepped:
 
 def _forward(run: Run, call: OpenCall, row: Row) -> _Stepped:
     verdict = call.judged
-    forward = ForwardCall(
-        call.request, verdict.max_result_bytes, verdict.hides_text, is_approved=call.approval is not None
-    )
+    # What was approved otherwise than the verdict now asks is no approval of what is sent.
+    approved = call.approval.rules if call.approval and is_bound(run, call, call.approval) else ()
+    forward = ForwardCall(call.request, verdict.max_result_bytes, verdict.hides_text, approved)
     return run, call.forwarded(), (forward,)
 
 

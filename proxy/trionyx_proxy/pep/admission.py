@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from trionyx_policies.decision import Obligation
-from trionyx_proxy.arguments import ARGUMENTS, JSON, Limits, canonical, check
+from trionyx_proxy.arguments import ARGUMENTS, JSON, Limits, canonical, check, pointer
 from trionyx_proxy.catalog import Catalog, ToolEntry
 from trionyx_proxy.core.request import CallId, Rejection, RejectionCode, Request, Tool
 from trionyx_proxy.errors import ArgumentError, UpstreamError
@@ -216,6 +216,7 @@ class Admission:
             resolved = self._ledger.resolve(arguments, pin.entry, in_content_only=is_own)
         if resolved.handled:
             check(resolved.arguments, self._limits)
+            _check_unread(pin.schema, resolved)
         checked = pin.schema.apply(resolved.arguments)
         form = canonical(checked)
         if len(form) > self._limits.max_bytes:
@@ -259,6 +260,21 @@ class Admission:
         return self._request(
             pin, value, call=request.call, at_ms=request.at_ms, trace=request.trace, before=request
         )
+
+
+def _check_unread(schema: PinnedSchema, resolved: Resolved) -> None:
+    """Refuse a text that the agent has not read where the schema looks at what texts say.
+
+    INVARIANT: whether arguments fit the schema tells nothing of what is behind a handle.
+
+    Raises:
+        ArgumentError: the same whatever the text says, so that it tells nothing either.
+    """
+    for path, (fewest, most) in resolved.lengths.items():
+        if schema.demands(path, fewest, most):
+            raise ArgumentError(
+                "handle", pointer(path), "takes no handle, since the schema asks for more than any text"
+            )
 
 
 _DROP = object()

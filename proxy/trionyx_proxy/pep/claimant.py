@@ -40,7 +40,7 @@ def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
 
     Raises:
         TokenError: the token is not valid, or there is none and the configuration demands one; or the run is a child
-            of one that was ended.
+            of one that is not open.
     """
     if not token:
         if config.runs.unregistered is Unregistered.REFUSE:
@@ -55,7 +55,7 @@ def claim(config: Config, store: RunStore, token: str | None) -> Claimant:
     claims = verify(token, public)
     parent = None if claims.parent is None else store.load(claims.parent.run)
     if parent is not None and parent.status is not RunStatus.OPEN:
-        raise TokenError("the parent run was ended")
+        raise TokenError("the parent run is not open")
     identity = Identity(
         run=claims.run,
         agent=claims.agent,

@@ -8,7 +8,7 @@ a question that an untainted run asked counts as the organisation's word, and on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -37,6 +37,9 @@ from trionyx_proxy.pep.reception import Reception
 from trionyx_proxy.pep.replies import Told, failed, recorded, said, secrecy, untrusting
 from trionyx_proxy.provenance import Handles, Index, normal
 from trionyx_proxy.token import Lineage, mint_ulid
+
+BUDGET_RULE: Final = "PEERS-021"
+"""The rule that asks a person whether a question may exceed the budget of bits; approval of another lifts nothing."""
 
 _KINDS: Final = (
     ArgumentType.EMAIL,
@@ -111,14 +114,16 @@ class Conversation:
             case _:
                 return {}
 
-    async def call(self, request: Request, *, max_bytes: int, hides_text: bool, is_approved: bool) -> Told:
+    async def call(
+        self, request: Request, *, max_bytes: int, hides_text: bool, approved: Collection[str]
+    ) -> Told:
         """Carry out one decided call; what cannot be is a tool error in the host's words.
 
         Args:
             request: as it was decided.
             max_bytes: limit on what is shown.
             hides_text: untrusted text becomes handles.
-            is_approved: a person has approved this very call.
+            approved: the rules that a person was told of who approved this very call.
 
         Raises:
             StateError: the mailbox cannot be used.
@@ -133,7 +138,7 @@ class Conversation:
                         request, self._peers(), max_bytes=max_bytes, hides_text=hides_text
                     )
                 case "trionyx_ask":
-                    return await self._ask(request, given, is_approved)
+                    return await self._ask(request, given, approved)
                 case "trionyx_answer":
                     return await self._answer(request, given)
                 case _:
@@ -157,7 +162,7 @@ class Conversation:
         await anyio.to_thread.run_sync(lambda: self._mailbox.put(message, _room(peers)))
         return Told(said({"sent": message.envelope.id}), (recorded(message.envelope, "sent"),))
 
-    async def _ask(self, request: Request, given: Mapping[str, Any], is_approved: bool) -> Told:
+    async def _ask(self, request: Request, given: Mapping[str, Any], approved: Collection[str]) -> Told:
         agent, _ = self._addressee(given["to"])
         questions = read_questions(given["questions"])
         label = _outgoing(self._label(), request)
@@ -167,8 +172,9 @@ class Conversation:
         asked = self._asking(agent, questions, peers, is_tainted=label.integrity is Integrity.PUBLIC)
         envelope = self._envelope("question", agent, "", label, peers, question=asked.id)
         message = Message(envelope, asked.questions, canonical({}))
-        # What a person approved goes beyond the budget only if that is what the person was asked.
-        is_extended = is_approved and orjson.loads(request.facts)["peer"]["is_beyond_budget"]
+        # What a person approved goes beyond the budget only if that is what the person was asked: the facts say that
+        # it does, and the rule that says so was among those that asked.
+        is_extended = BUDGET_RULE in approved and orjson.loads(request.facts)["peer"]["is_beyond_budget"]
         allowance = _allowance(peers, asked, is_extended=is_extended)
         await anyio.to_thread.run_sync(lambda: self._mailbox.ask(asked, message, allowance, _room(peers)))
         told = recorded(envelope, "sent", millibits=asked.millibits)

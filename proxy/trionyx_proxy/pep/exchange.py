@@ -6,7 +6,7 @@ Knows which server answers which tool and how long that may take. It does not re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -38,7 +38,9 @@ class ToolServer(Protocol):
 class Speaker(Protocol):
     """The part of `pep.conversation.Conversation` that an exchange needs."""
 
-    async def call(self, request: Request, *, max_bytes: int, hides_text: bool, is_approved: bool) -> Told:
+    async def call(
+        self, request: Request, *, max_bytes: int, hides_text: bool, approved: Collection[str]
+    ) -> Told:
         """Carry out one decided call of a tool for messages."""
 
     def ended(self, call: str, *, is_delivered: bool) -> None:
@@ -150,7 +152,7 @@ class Exchange:
                 effect.request,
                 max_bytes=limit,
                 hides_text=effect.hides_text,
-                is_approved=effect.is_approved,
+                approved=effect.approved,
             )
         except StateError:
             return Failure(FailureKind.UNAVAILABLE, "the mailbox cannot be used", sent=True)

@@ -38,6 +38,8 @@ from trionyx_proxy.provenance.index import KNOWN, Own
 NATIVE: Final = "trionyx"
 """Server alias and catalog section of the proxy's own tools, offered as `trionyx_NAME`; no upstream may have it."""
 
+_OWN_PREFIX: Final = f"{NATIVE}_"
+
 MAX_LINKS: Final = 64
 """Links of one argument whose origin is looked up; with more, one of unknown origin stands for the rest."""
 
@@ -128,7 +130,14 @@ class Ledger:
             ArgumentError: a handle stands where none may, there is no such handle in this run, what it stands for is
                 no text, or it is too much.
         """
-        return resolve(arguments, entry, self.handles, in_content_only=in_content_only)
+        return resolve(
+            arguments, entry, self.handles, in_content_only=in_content_only, is_measured=self._is_measured
+        )
+
+    def _is_measured(self, handle: str) -> bool:
+        """Whether the agent was told a hidden text's size: what the proxy's own tools hide is shown without."""
+        _, tool = self._births.get(handle, ("", ""))
+        return tool != "" and not tool.startswith(_OWN_PREFIX)
 
     def origins(self, resolved: Resolved, entry: ToolEntry, before: Request | None = None) -> list[JSON]:
         """Give `facts.origins`: where each described argument came from, and each link in a text.

@@ -5,7 +5,7 @@ What comes out is what is decided, recorded and sent. Who may be sent a hidden t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,14 +26,26 @@ class Resolved:
     Args:
         arguments: what is decided, recorded and sent.
         handled: what was put in, by the place of the argument.
+        lengths: how many characters a text that was put in, or put together, has at least and at most as far as the
+            agent can tell.
     """
 
     arguments: JSON
     handled: Mapping[Path, Hidden] = field(default_factory=dict)
+    lengths: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+
+
+def _unmeasured(handle: str) -> bool:
+    return False
 
 
 def resolve(
-    arguments: JSON, entry: ToolEntry, handles: Handles, *, in_content_only: bool = False
+    arguments: JSON,
+    entry: ToolEntry,
+    handles: Handles,
+    *,
+    in_content_only: bool = False,
+    is_measured: Callable[[str], bool] = _unmeasured,
 ) -> Resolved:
     """Put the text behind each handle in its place.
 
@@ -46,13 +58,14 @@ def resolve(
         entry: the tool.
         handles: of the run.
         in_content_only: the tool is the proxy's own.
+        is_measured: whether the agent was told the size of what a handle stands for.
 
     Raises:
         ArgumentError: a handle stands where none may, there is no such handle in this run, what it stands for is no
             text, or it is too much.
     """
-    placing = _Placing(entry, handles, in_content_only)
-    return Resolved(placing.placed(arguments, (), ()), placing.handled)
+    placing = _Placing(entry, handles, in_content_only, is_measured)
+    return Resolved(placing.placed(arguments, (), ()), placing.handled, placing.lengths)
 
 
 class _Placing:
@@ -62,12 +75,16 @@ class _Placing:
     many times would otherwise fill the memory before anything measured it.
     """
 
-    def __init__(self, entry: ToolEntry, handles: Handles, in_content_only: bool) -> None:
+    def __init__(
+        self, entry: ToolEntry, handles: Handles, in_content_only: bool, is_measured: Callable[[str], bool]
+    ) -> None:
         self._entry = entry
         self._in_content_only = in_content_only
         self._handles = handles
         self._left = ARGUMENTS.max_bytes
+        self._is_measured = is_measured
         self.handled: dict[Path, Hidden] = {}
+        self.lengths: dict[Path, tuple[int, int]] = {}
 
     def placed(self, value: JSON, path: Path, shape: tuple[str | None, ...]) -> JSON:
         """Return a value with the texts in it."""
@@ -92,6 +109,8 @@ class _Placing:
                 return self._text(value, path)
             case str() if argument is not None and argument.role in _CONTENT and TOKEN.search(value):
                 self._check(argument, path)
+                known = len(TOKEN.sub("", value))
+                self.lengths[path] = known, known
                 return TOKEN.sub(lambda token: self._text(token[0], path), value)
             case _:
                 return value
@@ -110,4 +129,11 @@ class _Placing:
         if self._left < 0:
             raise ArgumentError("too_large", pointer(path), "too many bytes")
         self.handled[path] = hidden
+        fewest, most = self.lengths.get(path, (0, 0))
+        # The size is in bytes, of which a character has up to four.
+        if self._is_measured(hidden.handle):
+            fewest, most = fewest + -(-hidden.size // 4), most + hidden.size
+        else:
+            fewest, most = fewest + 1, most + ARGUMENTS.max_string_bytes
+        self.lengths[path] = fewest, min(most, ARGUMENTS.max_string_bytes)
         return hidden.content

@@ -147,7 +147,11 @@ class Upstream:
             async with (
                 anyio.create_task_group() as tasks,
                 wire.connect(
-                    process.stdout, process.stdin, limits=self._limits, on_malformed=self._malformed
+                    process.stdout,
+                    process.stdin,
+                    limits=self._limits,
+                    on_malformed=self._malformed,
+                    mends_results=True,
                 ) as pipes,
             ):
                 tasks.start_soon(self._drain_stderr, process.stderr)

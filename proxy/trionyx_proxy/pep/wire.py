@@ -9,11 +9,7 @@ It knows nothing of methods, policies or records. Source: MCP 2025-11-25 and 202
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import stat
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +23,7 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPC
 from pydantic import ValidationError
 
 from trionyx_audit.canonical import MAX_INTEGER
-from trionyx_proxy.arguments import Limits, parse
+from trionyx_proxy.arguments import JSON, Limits, parse
 from trionyx_proxy.errors import ArgumentError
 
 CHUNK_BYTES = 65_536
@@ -110,18 +106,22 @@ def encode(message: JSONRPCMessage) -> bytes:
     return orjson.dumps(out) + b"\n"
 
 
-def decode(line: bytes, limits: Limits) -> JSONRPCMessage | Malformed:
+def decode(line: bytes, limits: Limits, *, mends_results: bool = False) -> JSONRPCMessage | Malformed:
     """Read one line strictly.
 
     Args:
         line: without its line feed.
         limits: bounds on bytes, depth, nodes, strings and keys of the whole message.
+        mends_results: in the result of a tool, take `arguments.REPLACEMENT` for a NUL or lone surrogate: whoever
+            writes one text of a result does not take the rest of it away.
 
     """
     try:
         value = parse(line, limits)
     except ArgumentError as error:
-        return Malformed(line, error.code, _lenient_id(line))
+        value = _mended(line, limits) if mends_results and error.code in ("nul", "surrogate") else None
+        if value is None:
+            return Malformed(line, error.code, _lenient_id(line))
     if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
         return Malformed(line, "not_json_rpc", _lenient_id(line))
     members = frozenset(value)
@@ -141,6 +141,20 @@ def decode(line: bytes, limits: Limits) -> JSONRPCMessage | Malformed:
                 break
             return message
     return Malformed(line, "not_json_rpc", _lenient_id(line))
+
+
+def _mended(line: bytes, limits: Limits) -> JSON:
+    """Return a message that holds a tool's result, with its texts made readable; None for any other.
+
+    Descriptors of tools in particular are never mended: what is offered is what the server said.
+    """
+    try:
+        value = parse(line, limits, mends_text=True)
+    except ArgumentError:
+        return None
+    result = value.get("result") if isinstance(value, dict) else None
+    is_tools = isinstance(result, dict) and isinstance(result.get("content"), list) and "tools" not in result
+    return value if is_tools else None
 
 
 def _lenient_id(line: bytes) -> str | int | None:
@@ -246,11 +260,12 @@ async def connect(
     limits: Limits,
     on_malformed: OnMalformed,
     on_error: OnError | None = None,
+    mends_results: bool = False,
 ) -> AsyncIterator[Wire]:
     """Join a byte pipe pair to message streams until the block is left.
 
     The incoming stream ends when the source does. Malformed lines are handled one after the other,
-    which is the back-pressure against a peer that sends nothing else.
+    which is the back-pressure against a peer that sends nothing else. For `mends_results` see `decode`.
     """
     to_peer, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     to_us, from_peer = anyio.create_memory_object_stream[SessionMessage | Exception](0)
@@ -264,7 +279,9 @@ async def connect(
 
     async def hand_on() -> None:
         async for line, whole in lines(source, limits.max_bytes):
-            message = decode(line, limits) if whole else Malformed(line, "too_large", None)
+            message: JSONRPCMessage | Malformed = Malformed(line, "too_large", None)
+            if whole:
+                message = decode(line, limits, mends_results=mends_results)
             if isinstance(message, Malformed):
                 instead = await on_malformed(message)
                 if instead is None:
@@ -298,94 +315,3 @@ async def connect(
             tasks.cancel_scope.cancel()
             for stream in (to_peer, from_peer, to_us, from_us):
                 stream.close()
-
-
-class _PipeSource:
-    """A descriptor read on the event loop."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-
-    async def receive(self, max_bytes: int = CHUNK_BYTES) -> bytes:
-        data = await self._reader.read(max_bytes)
-        if not data:
-            raise anyio.EndOfStream
-        return data
-
-
-class _PipeSink:
-    """A descriptor written on the event loop, one message at a time."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-
-    async def send(self, item: bytes) -> None:
-        try:
-            self._writer.write(item)
-            await self._writer.drain()
-        except (ConnectionError, RuntimeError) as error:
-            raise anyio.BrokenResourceError from error
-
-
-class _FileSource:
-    """A regular file as standard input, as in `trionyx-proxy serve < messages.jsonl`."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    async def receive(self, max_bytes: int = CHUNK_BYTES) -> bytes:
-        data = await anyio.to_thread.run_sync(os.read, self._descriptor, max_bytes)
-        if not data:
-            raise anyio.EndOfStream
-        return data
-
-
-class _FileSink:
-    """A regular file as standard output."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    async def send(self, item: bytes) -> None:
-        rest = memoryview(item)
-        while rest:
-            rest = rest[await anyio.to_thread.run_sync(os.write, self._descriptor, rest) :]
-
-
-def _is_pollable(descriptor: int) -> bool:
-    # The null device is a character device that no event loop can wait for.
-    mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
-
-
-async def claim_stdio() -> tuple[ByteSource, ByteSink]:
-    """Take standard input and output for the protocol and close them to everyone else.
-
-    Afterwards descriptor 0 reads nothing and descriptor 1 is standard error, so that no library or child
-    can speak into the protocol.
-    """
-    incoming, outgoing = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
-    sys.stdout.flush()
-    loop = asyncio.get_running_loop()
-    source: ByteSource
-    sink: ByteSink
-    if _is_pollable(incoming):
-        reader = asyncio.StreamReader()
-        await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(incoming, "rb", buffering=0)
-        )
-        source = _PipeSource(reader)
-    else:
-        source = _FileSource(incoming)
-    if _is_pollable(outgoing):
-        transport, protocol = await loop.connect_write_pipe(
-            asyncio.streams.FlowControlMixin, os.fdopen(outgoing, "wb", buffering=0)
-        )
-        sink = _PipeSink(asyncio.StreamWriter(transport, protocol, None, loop))
-    else:
-        sink = _FileSink(outgoing)
-    return source, sink

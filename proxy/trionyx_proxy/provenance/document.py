@@ -130,11 +130,14 @@ def _is_text(block: Mapping[str, Any]) -> bool:
 
 
 def _parsed(text: str) -> JSON:
-    """Return what a text is as JSON, or the text itself where it has no single reading as such."""
+    """Return what a text is as JSON, or the text itself where it has no single reading as such.
+
+    A string in it that cannot be read is mended: it does not take the rest of the document away.
+    """
     if text.lstrip()[:1] not in _JSON_START or not text.strip():
         return text
     try:
-        return parse(text.encode("utf-8", "surrogatepass"), _TEXT_LIMITS)
+        return parse(text.encode("utf-8", "surrogatepass"), _TEXT_LIMITS, mends_text=True)
     except ArgumentError:
         return text
 

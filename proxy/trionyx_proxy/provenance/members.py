@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from trionyx_proxy.arguments import REPLACEMENT
 from trionyx_proxy.catalog import ArgumentType, Names
 from trionyx_proxy.core.label import Label
 from trionyx_proxy.provenance.origin import Leaf
@@ -43,7 +44,8 @@ class MemberNames:
 
         A name that does not fit what it is said to be was chosen by anybody.
         """
-        read = None if names is None or self._is_public else normal(names.type, name)
+        is_lost = REPLACEMENT in name
+        read = None if names is None or self._is_public or is_lost else normal(names.type, name)
         if names is None or read is None:
             self._names.append((name, place, pointer))
         else:

@@ -1,7 +1,8 @@
 """Reading a result: its leaves with their labels, what of it the agent is shown, and at which label.
 
 What the catalog does not describe is text with the label of the whole result; what does not fit its description is
-public text. Nothing here decides whether text is hidden; that is the policy's obligation.
+public text, and so is a text of which something was lost. Nothing here decides whether text is hidden; that is the
+policy's obligation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from operator import is_
 from typing import Any
 
-from trionyx_proxy.arguments import JSON, canonical
+from trionyx_proxy.arguments import JSON, REPLACEMENT, canonical
 from trionyx_proxy.catalog import ArgumentType, ToolEntry
 from trionyx_proxy.catalog.entry import Case
 from trionyx_proxy.catalog.field import ITSELF
@@ -172,7 +173,10 @@ class _Walk:
             if self._is_public:
                 label = public(label)
         if isinstance(value, str):
-            if reader is not None:
+            # INVARIANT: a text of which something was lost vouches for nothing; others may look the same now.
+            if REPLACEMENT in value:
+                read = None
+            elif reader is not None:
                 read = reader(value)
         else:
             if kind is _TEXT:

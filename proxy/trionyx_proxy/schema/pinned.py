@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jsonschema_rs
@@ -10,6 +11,7 @@ import jsonschema_rs
 from trionyx_proxy.arguments import JSON, canonical, pointer
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.schema.defaults import Defaults
+from trionyx_proxy.schema.demand import demands
 from trionyx_proxy.schema.document import Document
 from trionyx_proxy.schema.work import check_work
 
@@ -41,6 +43,7 @@ def descriptor_digest(descriptor: JSON) -> str:
 class PinnedSchema:
     """A compiled input schema; does not follow what the upstream announces later."""
 
+    _document: Document
     _names: frozenset[str]
     _defaults: Defaults
     _announced: jsonschema_rs.Draft202012Validator
@@ -59,7 +62,7 @@ class PinnedSchema:
         document = Document(schema)
         check_work(document)
         announced, closed = document.compile(document.root), document.compile(document.closed())
-        return cls(frozenset(document.names), Defaults(document), announced, closed)
+        return cls(document, frozenset(document.names), Defaults(document), announced, closed)
 
     def apply(self, value: JSON) -> JSON:
         """Return the value with every declared default made explicit; never coerces or drops anything.
@@ -84,6 +87,10 @@ class PinnedSchema:
             except ValueError:
                 raise ArgumentError("schema", "", "cannot be held against the declared schema") from None
         return filled
+
+    def demands(self, path: Sequence[str | int], fewest: int, most: int) -> bool:
+        """Tell whether a text in a place may fit or not by what it says, see `demand.demands`."""
+        return demands(self._document, path, fewest, most)
 
     def _refusal(self, error: jsonschema_rs.ValidationError) -> ArgumentError:
         keyword = error.kind.name

@@ -82,7 +82,10 @@ def _who(told: Explanation) -> Iterator[str]:
     call = told.call
     agent, user, tenant = call.caller
     whose = f"{name(user)} of {name(tenant)}" if tenant else name(user)
-    who = f"At {_time(call.ts)} the agent {name(agent)}, acting for {whose},"
+    caller = (
+        f"the agent {name(agent)}, acting for {whose}," if agent or user else "an agent without a run token"
+    )
+    who = f"At {_time(call.ts)} {caller}"
     if call.tool:
         effect = f", a tool with the effect {name(call.effect)}" if call.effect else ""
         yield f"{who} called {name(call.tool)}{effect}."

@@ -68,8 +68,8 @@ def arm(point: str, nth: int) -> None:
     """Wrap the seam of one crash point in this process."""
     from trionyx_proxy.core.event import RecordStored, ResultArrived, VerdictReached
     from trionyx_proxy.core.run import Run
+    from trionyx_proxy.pep import stdio, wire
     from trionyx_proxy.pep import upstream as upstream_module
-    from trionyx_proxy.pep import wire
     from trionyx_proxy.pep.admission import Admission
     from trionyx_proxy.pep.recorder import Recorder
 
@@ -132,7 +132,7 @@ def arm(point: str, nth: int) -> None:
 
     match point:
         case "recv":
-            around(wire, "decode", before(lambda line, limits: b'"tools/call"' in line))
+            around(wire, "decode", before(lambda line, limits, **_: b'"tools/call"' in line))
         case "parsed":
             around(Admission, "admit", after(lambda *_, **__: True))
         case "decided":
@@ -152,7 +152,7 @@ def arm(point: str, nth: int) -> None:
 
             around(StreamWriterWrapper, "send", halfway(b'"tools/call"'))
         case "after-upstream-reply":
-            around(wire, "decode", after(lambda line, limits: b'"content"' in line))
+            around(wire, "decode", after(lambda line, limits, **_: b'"content"' in line))
         case "before-result-join":
             around(Run, "receive", before(lambda _, event: isinstance(event, ResultArrived)))
         case "after-result-join":
@@ -160,7 +160,7 @@ def arm(point: str, nth: int) -> None:
         case "before-outcome-fsync":
             sync_of("call.outcome", "before")
         case "mid-deliver":
-            around(wire._PipeSink, "send", halfway(b'"trionyx/call"'))
+            around(stdio.PipeSink, "send", halfway(b'"trionyx/call"'))
         case "before-claim" | "after-claim":
             from trionyx_proxy.approvals.store import ApprovalStore
 
