@@ -238,6 +238,8 @@ DESCRIPTORS = st.fixed_dictionaries(
 @example(
     tools=[{"name": "a", "inputSchema": {"properties": {"a": {"$ref": "#"}, "b": {"items": {"$ref": "#"}}}}}]
 )
+@example(tools=[{"name": "_", "inputSchema": {"items": {"type": {}}}}])
+@example(tools=[{"name": "_", "inputSchema": {"properties": {"a": {"type": ["string", {}]}}}}])
 @given(tools=st.lists(DESCRIPTORS | JSONS, min_size=1, max_size=3))
 def test_whatever_is_listed_gives_a_well_formed_proposal_or_none(
     tmp_path_factory: pytest.TempPathFactory, tools: list[Any]

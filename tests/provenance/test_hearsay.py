@@ -74,6 +74,9 @@ def test_what_was_told_is_recognised(written: str, shown: str) -> None:
         "friend@evil.example",
         "to about the of",
         "Trent, Please",
+        "corp-live-0289e2775aa7ec1b0b72fb89",
+        "VGhlIHBsYW4gaXMgdGhlcmU=",
+        "a&amp;b",
     ],
 )
 def test_words_that_anybody_uses_are_no_sign(shown: str) -> None:

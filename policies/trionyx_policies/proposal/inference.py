@@ -187,7 +187,9 @@ def _leaves(
     for option in options:
         if option != {"type": "null"}:
             yield from _leaves(option, root, pointer, name, depth - 1)
-    plain = [kind for kind in types if kind not in ("object", "array", None)]
+    plain = [kind for kind in types if isinstance(kind, str) and kind not in ("object", "array")]
+    if any(kind is not None and not isinstance(kind, str) for kind in types):
+        yield pointer, name, None
     if pointer and (plain or not (types != [None] or options or members or items is not None)):
         yield pointer, name, {**found, "type": list(plain)}
 

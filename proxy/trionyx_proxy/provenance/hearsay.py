@@ -112,7 +112,7 @@ class Hearsay:
         owners, words = shown.owned
         found = {owners[place] for place in self._places(words)}
         for position, text in enumerate(shown.texts if shown.decoded else ()):
-            if any(self._places(tokens(piece)) for piece in decoded(text)):
+            if any(list(self._places(tokens(piece))) for piece in decoded(text)):
                 found.add(position)
         found -= {position for position in found if kinds[position] in _IDENTIFIERS}
         for position, text in enumerate(shown.texts):
