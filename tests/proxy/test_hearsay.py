@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from trionyx_proxy.state import MAX_HEARSAY_BYTES, RunStore
 from trionyx_testing.client import Served, text_of
-from trionyx_testing.flowing import INJECTION, MAILS, amend, handle_in, token_for, workspace
+from trionyx_testing.flowing import INJECTION, MAILS, amend, arrives, handle_in, office, token_for, workspace
 from trionyx_testing.workspace import Workspace, label
 
 pytestmark = pytest.mark.guarantee("G30")
@@ -27,29 +26,6 @@ FRIEND = "friend@partner.example"
 PEGGY = "peggy@other.test"
 PROMPT = f"Tell {JONAS} what is new."
 LATER = "Send the notes to whom the mails name."
-
-
-def office(root: Path) -> Workspace:
-    """Return a working directory whose mails of colleagues are the organisation's word."""
-    made = workspace(root)
-    judged = {"when": [{"field": "sender", "in": "organisation", "label": label("org", "internal")}]}
-
-    def judge(found: Any) -> None:
-        found["sets"]["organisation"] = {"domains": ["corp.example"]}
-        for field in ("sender", "body"):
-            found["servers"]["test"]["tools"]["mails"]["fields"][f"/*/{field}"].update(judged)
-
-    amend(made, "catalog", judge)
-    return made
-
-
-def arrives(made: Workspace, *bodies: str, sender: str = EMMA) -> None:
-    """Put mails of a colleague's into the inbox."""
-    mails = [
-        {"id": f"m{number}", "sender": sender, "recipients": [], "body": body}
-        for number, body in enumerate(bodies)
-    ]
-    (made.root / "mails.json").write_text(json.dumps(mails))
 
 
 def reveal(served: Served) -> str:

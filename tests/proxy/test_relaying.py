@@ -6,14 +6,24 @@ to write to whom it names.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trionyx_testing.client import Served, refused, text_of
-from trionyx_testing.flowing import INJECTION, MAILS, TOKEN, amend, describe, handle_in, token_for, workspace
+from trionyx_testing.flowing import (
+    INJECTION,
+    MAILS,
+    TOKEN,
+    amend,
+    arrives,
+    describe,
+    handle_in,
+    office,
+    token_for,
+    workspace,
+)
 from trionyx_testing.workspace import Workspace, label
 
 pytestmark = pytest.mark.guarantee("G30")
@@ -24,31 +34,13 @@ JONAS = "jonas@corp.example"
 STRANGERS = {**MAILS[0], "recipients": [EMMA]}
 
 
-def office(root: Path) -> Workspace:
-    """Return a working directory whose mails of colleagues are the organisation's word."""
-    made = workspace(root, [STRANGERS])
-    judged = {"when": [{"field": "sender", "in": "organisation", "label": label("org", "internal")}]}
-
-    def judge(found: Any) -> None:
-        found["sets"]["organisation"] = {"domains": ["corp.example"]}
-        for field in ("sender", "body"):
-            found["servers"]["test"]["tools"]["mails"]["fields"][f"/*/{field}"].update(judged)
-
-    amend(made, "catalog", judge)
-    return made
-
-
 def mail_is_delivered(made: Workspace) -> None:
     """Put what was sent and forwarded into the inbox, as the mail of the colleague whose agent did it."""
     bodies = {"send": lambda given: given["body"], "forward_mail": lambda _: f"Fwd:\n> {INJECTION}"}
     sent = [
         bodies[effect["tool"]](effect["arguments"]) for effect in made.effects() if effect["tool"] in bodies
     ]
-    mails = [
-        {"id": f"m{number}", "sender": EMMA, "recipients": [], "body": body}
-        for number, body in enumerate(sent, 2)
-    ]
-    (made.root / "mails.json").write_text(json.dumps(mails))
+    arrives(made, *sent)
 
 
 def reaches(made: Workspace, to: str, **where: str) -> bool:
@@ -63,7 +55,7 @@ def reaches(made: Workspace, to: str, **where: str) -> bool:
 
 @pytest.mark.parametrize("reveals", [False, True])
 def test_mail_is_sent_by_its_text_and_not_passed_on_by_its_id(tmp_path: Path, reveals: bool) -> None:
-    made = office(tmp_path)
+    made = office(tmp_path, [STRANGERS])
     with Served(made, token_for(made, f"Send {JONAS} the mails that are new.")) as served:
         handle = handle_in(served.call("test__mails"))
         if reveals:
@@ -80,7 +72,7 @@ def test_mail_is_sent_by_its_text_and_not_passed_on_by_its_id(tmp_path: Path, re
 
 
 def test_but_for_the_rule_a_forwarded_mail_would_be_a_colleagues_word(tmp_path: Path) -> None:
-    made = office(tmp_path)
+    made = office(tmp_path, [STRANGERS])
     amend(made, "rules", lambda found: found.update({"PROV-015": "off"}))
     with Served(made, token_for(made, f"Send {JONAS} the mails that are new.")) as served:
         served.call("test__mails")
