@@ -18,7 +18,7 @@ TEMPLATE = """\
 # Check it with: trionyx-proxy check --config {name}
 
 [proxy]
-state_directory = "state"              # labels and counters of runs; rebuilt from the log if lost
+state_directory = "state"              # keep it: the log replaces only part of it (see README.md)
 
 [policy]
 # bundle = "bundle"                    # a directory made by `trionyx-policy init`; without it, the shipped bundle

@@ -201,25 +201,37 @@ def test_a_person_vouches_for_the_values_that_they_name(
 
 @pytest.mark.guarantee("G33")
 @pytest.mark.parametrize(
-    ("only", "scope"),
+    "only",
     [
-        ([], Scope.RUN),
-        (["/bcc"], Scope.RUN),
-        (["/cc", "/to/1"], Scope.RUN),  # it has an origin
-        (["/cc", "/body"], Scope.RUN),  # a text
-        (["/cc", "/sum"], Scope.RUN),  # not of its kind
-        (["/more/*"], Scope.RUN),  # two of that name
-        (["/to"], Scope.RUN),
-        (["/cc"], None),
+        [],
+        ["/bcc"],
+        ["/cc", "/to/1"],  # it has an origin
+        ["/cc", "/body"],  # a text
+        ["/cc", "/sum"],  # not of its kind
+        ["/more/*"],  # two of that name
+        ["/to"],
     ],
 )
 def test_who_names_a_value_that_cannot_be_vouched_for_says_nothing(
-    open_store: Callable[[], ApprovalStore], only: list[str], scope: Scope | None
+    open_store: Callable[[], ApprovalStore], only: list[str]
 ) -> None:
     store = open_store()
     id_ = ask(store, question=TWO).id
     with pytest.raises(StateError, match="one of the named values"):
-        store.approve(id_, "dana", scope=scope, only=only)
+        store.approve(id_, "dana", scope=Scope.RUN, only=only)
+    found = store.get(id_)
+    assert found is not None and found.standing is Standing.PENDING and store.endorsements() == ()
+
+
+@pytest.mark.guarantee("G33")
+@pytest.mark.parametrize("only", [[], ["/cc"]])
+def test_who_names_values_and_not_how_far_is_told_that(
+    open_store: Callable[[], ApprovalStore], only: list[str]
+) -> None:
+    store = open_store()
+    id_ = ask(store, question=TWO).id
+    with pytest.raises(StateError, match="endorse them once, run or always"):
+        store.approve(id_, "dana", only=only)
     found = store.get(id_)
     assert found is not None and found.standing is Standing.PENDING and store.endorsements() == ()
 

@@ -19,6 +19,7 @@ from trionyx_proxy.approvals.question import Matter, Question, decode
 from trionyx_proxy.approvals.rows import ANY_TOOL, Endorsement, Entry, Scope, Standing
 from trionyx_proxy.approvals.sealing import Seal, bound
 from trionyx_proxy.approvals.vouching import (
+    NOT_SAID_HOW_FAR,
     NOT_TO_BE_VOUCHED,
     Only,
     chosen_of,
@@ -170,9 +171,12 @@ class ApprovalStore:
             only: pointers of the values that are vouched for; None for every doubtful one.
 
         Raises:
-            StateError: it is not there, not pending, or over; or nobody can vouch for a value that is named.
+            StateError: it is not there, not pending, or over; nobody can vouch for a value that is named; or values are
+                named, and no scope.
         """
         entry, decided_ms = self._pending(id_), self._clock()
+        if only is not None and scope is None:
+            raise StateError(NOT_SAID_HOW_FAR)
         approved = self._proven(replace(entry, standing=Standing.APPROVED, by=by, decided_ms=decided_ms))
         chosen = chosen_of(entry.question.matters, only)
         given = tuple(self._vouched(approved, chosen, scope, any_tool=any_tool)) if scope is not None else ()

@@ -17,7 +17,13 @@ from trionyx_proxy.token import mint_ulid
 Only = Collection[str] | None
 """Pointers of the values that a person chose, or None for every one."""
 
-NOT_TO_BE_VOUCHED: Final = "one of the named values is not there, or nobody can vouch for it beyond this call"
+NOT_TO_BE_VOUCHED: Final = (
+    "one of the named values is not there, or is none that a person can vouch for; nothing was approved; "
+    "see, under the values that nobody trusted vouches for: trionyx-proxy approvals show"
+)
+NOT_SAID_HOW_FAR: Final = (
+    "named values are vouched for: endorse them once, run or always; nothing was approved"
+)
 
 
 def chosen_of(matters: Sequence[Matter], only: Only) -> tuple[Matter, ...]:
