@@ -24,7 +24,16 @@ from trionyx_proxy.arguments import JSON, LINE, canonical, parse
 from trionyx_proxy.core.account import Prompt, PromptWords
 from trionyx_proxy.core.label import Label, decode_label
 from trionyx_proxy.errors import ArgumentError, StateError
-from trionyx_proxy.statefile import FILE_NAME, Damaged, connect, locked, move_aside, reason, unusable
+from trionyx_proxy.statefile import (
+    FILE_NAME,
+    HEARSAY_KEY,
+    Damaged,
+    connect,
+    locked,
+    move_aside,
+    reason,
+    unusable,
+)
 from trionyx_proxy.token import RunClaims
 
 __all__ = [
@@ -104,6 +113,8 @@ class RunStore:
     def open(cls, directory: Path) -> RunStore:
         """Open or create the store; a damaged file is moved aside, never repaired and never trusted.
 
+        Where a file was damaged or is gone, everything that servers hold counts as tainted.
+
         Raises:
             StateError: the directory or file cannot be used, or is of a newer release.
         """
@@ -113,13 +124,10 @@ class RunStore:
             directory.chmod(0o700)
             with locked(directory / "runs.lock"):
                 try:
-                    return cls(connect(path), None)
+                    return cls(connect(path, is_lost=(directory / HEARSAY_KEY).exists()), None)
                 except Damaged:
                     replaced = move_aside(path)
-                    store = cls(connect(path), replaced)
-                    # Which resources were tainted is not known any more.
-                    store._taint("", "", _EVERYTHING)
-                    return store
+                    return cls(connect(path, is_lost=True), replaced)
         except (OSError, Damaged, sqlite3.Error) as error:
             raise StateError(f"the state file {path} cannot be used: {reason(error)}") from error
 

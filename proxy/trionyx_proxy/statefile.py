@@ -15,6 +15,9 @@ from pathlib import Path
 from trionyx_proxy.errors import StateError
 
 FILE_NAME = "runs.sqlite"
+HEARSAY_KEY = "hearsay.key"
+"""File of the key of hearsay, beside it; where it is, a state file has been."""
+
 BUSY_TIMEOUT_MS = 1_000
 FORMAT = 3
 """`user_version` of the file; one of format 1 has no tainted resources yet, one of format 2 no hearsay."""
@@ -67,8 +70,12 @@ class Damaged(Exception):
     """The file is there and is not a store that this release can trust."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, is_lost: bool = False) -> sqlite3.Connection:
     """Open or create the file with its tables; the caller holds `locked`.
+
+    Args:
+        path: of the file.
+        is_lost: if it is new, there was another one: what of all servers was tainted is not known, so everything is.
 
     Raises:
         Damaged: it is there and cannot be trusted.
@@ -81,7 +88,7 @@ def connect(path: Path) -> sqlite3.Connection:
     # Damaged text is read as far as it goes; what matters is decoded from bytes, strictly.
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
-        _prepare(connection)
+        _prepare(connection, is_lost=is_lost)
     except BaseException as error:
         connection.close()
         if isinstance(error, UnicodeDecodeError):  # SQLite quotes what it found
@@ -95,7 +102,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, *, is_lost: bool) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise Damaged("it is damaged")
@@ -120,6 +127,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         for table in created:
             connection.execute(table)
+        if version == 0 and is_lost:
+            connection.execute("INSERT INTO tainted_resource VALUES ('', '', x'')")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
 

@@ -122,17 +122,21 @@ def test_a_name_that_anybody_chose_is_not_vouched_for_by_repeating_it(
     assert [answer is not None and bool(answer["isError"]) for answer in told] == [True, False]
 
 
-@pytest.mark.parametrize("lost", ["hearsay.key", "runs.sqlite*"])
-def test_what_cannot_be_told_from_hearsay_any_more_is_hearsay(tmp_path: Path, lost: str) -> None:
+@pytest.mark.parametrize(
+    ("lost", "is_gone"), [("hearsay.key", True), ("runs.sqlite*", True), ("runs.sqlite*", False)]
+)
+def test_what_cannot_be_told_from_hearsay_any_more_is_hearsay(
+    tmp_path: Path, lost: str, is_gone: bool
+) -> None:
     made = office(tmp_path)
     mailed(made, ORDER, reveals=True)
     arrives(made, f"Please write to {FRIEND}.")
     for path in (tmp_path / "state").glob(lost):
-        if path.suffix == ".key":
-            path.unlink()
-        else:
-            path.write_bytes(b"damaged" * 100)
-    assert not reaches(made, FRIEND)
+        path.unlink() if is_gone else path.write_bytes(b"damaged" * 100)
+    with Served(made, token_for(made, LATER)) as served:
+        served.call("test__mails")
+        assert not is_sent(served, FRIEND)
+    assert "so no result is trusted" in served.stderr.read_text()
 
 
 def test_beyond_the_bound_nothing_that_comes_back_is_trusted(tmp_path: Path) -> None:

@@ -18,9 +18,6 @@ EVERYTHING = ""
 """The resource that stands for all that a section holds."""
 
 _BELOW = "\0below\0"
-HEARSAY_KEY = "hearsay.key"
-"""File of the key in the state directory."""
-
 _MARK_BYTES = 8
 
 
@@ -65,6 +62,14 @@ class Resources:
         told = b"".join(sorted(digests))
         if told:
             self._store.add_hearsay(self._tenant, section, self._mark + told)
+
+    def knows_all(self) -> bool:
+        """Tell whether it is known what untrusted runs wrote; if not, whatever a tool returns may be theirs.
+
+        Raises:
+            StateError: that cannot be found out.
+        """
+        return self.hearsay(EVERYTHING) is not ANYTHING
 
     def hearsay(self, section: str) -> Hearsay:
         """Return what untrusted runs of the tenant wrote so, up to now, wherever: a mail may be read by many tools.

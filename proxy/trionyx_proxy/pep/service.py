@@ -49,10 +49,11 @@ from trionyx_proxy.pep.ledger import NATIVE, Ledger
 from trionyx_proxy.pep.native import DESCRIPTORS, NativeTools
 from trionyx_proxy.pep.recall import Recall
 from trionyx_proxy.pep.recorder import Recorder
-from trionyx_proxy.pep.resources import HEARSAY_KEY, Resources
+from trionyx_proxy.pep.resources import Resources
 from trionyx_proxy.pep.upstream import Launch, Upstream
 from trionyx_proxy.provenance import Budget, Handles, Index, prompt_implies
 from trionyx_proxy.state import RunStore
+from trionyx_proxy.statefile import HEARSAY_KEY
 from trionyx_proxy.token import mint_ulid
 
 DRAIN_S = 5.0
@@ -89,11 +90,12 @@ class Service:
         self._recorder = recorder
         self._approvals = approvals
         identity, prompt = claimant.identity, claimant.prompt
-        self._ledger = ledger = Ledger(
-            Index(prompt.words, identity.key),
-            Handles(),
-            Resources(store, identity.tenant, secret_key(config.state_directory, HEARSAY_KEY)),
-        )
+        resources = Resources(store, identity.tenant, secret_key(config.state_directory, HEARSAY_KEY))
+        if not resources.knows_all():
+            self._out.warning(
+                "the state file or its key was lost: what untrusted runs wrote is not known, so no result is trusted"
+            )
+        self._ledger = ledger = Ledger(Index(prompt.words, identity.key), Handles(), resources)
         self.admission = Admission(Catalog.from_data(bundle.data["trionyx"]), ledger)
         self._native = native = NativeTools(ledger, Budget(_bit_budget(bundle)), self._is_tainted)
         self._sections = {upstream.alias: upstream.catalog for upstream in config.upstreams}

@@ -248,7 +248,7 @@ class Bench:
             executed=executed,
             answer=answer,
         )
-        shutil.rmtree(root)
+        shutil.rmtree(root, ignore_errors=True)  # a process that ends may remove files of its own
         answers = [] if person is None else person.answers
         return Outcome(
             job, score["utility"], score["attacked"], agent.hijacked, landed(agent, executed), seconds,
