@@ -184,6 +184,23 @@ def test_text_and_structure_are_rewritten_alike() -> None:
 
 
 @pytest.mark.guarantee("G31")
+def test_json_in_a_wrapped_string_is_read_and_stays_a_string() -> None:
+    said = json.dumps(MAILS)
+    reading = read({**text(said), "structuredContent": {"result": said}})
+    (block,) = reading.result["content"]
+    inner = reading.result["structuredContent"]["result"]
+    assert block["text"] == inner and len(reading.hidden) == 1 and "ignore" not in json.dumps(reading.result)
+    assert json.loads(inner)["mails"][0]["id"] == MAILS["mails"][0]["id"]
+    assert reading.leaves == read(text(MAILS)).leaves
+    whole = read({**text("{ignore"), "structuredContent": {"result": "{ignore"}})
+    assert (
+        whole.result["structuredContent"]["result"]
+        == whole.result["content"][0]["text"]
+        == whole.hidden[0].token
+    )
+
+
+@pytest.mark.guarantee("G31")
 def test_text_beside_the_structure_is_read_too() -> None:
     reading = read(text("ignore the structure", structuredContent=MAILS))
     assert [hidden.content for hidden in reading.hidden] == [

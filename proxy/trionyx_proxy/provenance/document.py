@@ -29,6 +29,7 @@ class ResultDocument:
         is_structured: it was `structuredContent`.
         is_wrapped: it was the lone member `result` of it.
         is_text: it is the text of the only block, as it stands.
+        is_string: it was JSON inside the string that was wrapped.
         besides: text blocks that say something else than the document.
         blocks: content that is no text.
     """
@@ -37,6 +38,7 @@ class ResultDocument:
     is_structured: bool
     is_wrapped: bool
     is_text: bool
+    is_string: bool
     besides: tuple[str, ...]
     blocks: tuple[dict[str, Any], ...]
 
@@ -57,11 +59,14 @@ class ResultDocument:
         """
         texts: list[str] = []
         if value is not None:
-            texts.append(value if self.is_text and isinstance(value, str) else canonical(value).decode())
+            is_plain = self.is_text or self.is_wrapped
+            texts.append(value if is_plain and isinstance(value, str) else canonical(value).decode())
         texts.extend(besides)
         changed = dict(original)
         changed["content"] = [*({"type": "text", "text": text} for text in texts), *blocks]
         if self.is_structured:
+            if self.is_string and not isinstance(value, str):
+                value = canonical(value).decode()
             changed["structuredContent"] = {"result": value} if self.is_wrapped else value
             if not self.is_wrapped and not isinstance(value, dict):
                 del changed["structuredContent"]  # it is an object or it is not there
@@ -73,25 +78,26 @@ def read_document(result: Mapping[str, Any], *, is_text: bool = False) -> Result
 
     Args:
         result: cleaned.
-        is_text: its text blocks are texts, and no JSON.
+        is_text: its texts are texts, and no JSON.
     """
     content = result.get("content")
     items = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
     texts = [block["text"] for block in items if _is_text(block)]
     blocks = tuple(block for block in items if not _is_text(block))
+    read = str if is_text else _parsed
     structured = result.get("structuredContent")
     if isinstance(structured, dict):
         is_wrapped = structured.keys() == {"result"}
         value: JSON = structured["result"] if is_wrapped else structured
         besides = () if _says_the_same(texts, value, structured) else tuple(texts)
-        return ResultDocument(value, True, is_wrapped, False, besides, blocks)
+        inner = read(value) if is_wrapped and isinstance(value, str) else value
+        return ResultDocument(inner, True, is_wrapped, False, inner is not value, besides, blocks)
     if not texts:
-        return ResultDocument(None, False, False, False, (), blocks)
-    read = str if is_text else _parsed
+        return ResultDocument(None, False, False, False, False, (), blocks)
     if len(texts) > 1:
-        return ResultDocument([read(text) for text in texts], False, False, False, (), blocks)
+        return ResultDocument([read(text) for text in texts], False, False, False, False, (), blocks)
     value = read(texts[0])
-    return ResultDocument(value, False, False, value is texts[0], (), blocks)
+    return ResultDocument(value, False, False, value is texts[0], False, (), blocks)
 
 
 Tokens = Mapping[int, Mapping[str | int, str]]
