@@ -231,3 +231,9 @@ def test_a_full_memory_makes_everything_public() -> None:
 @given(st.text(max_size=400))
 def test_decoding_ends_and_is_bounded(text: str) -> None:
     assert len(decoded(text)) <= 16
+
+
+@given(st.text("a\u00e9\u0301\u0316\u0130\ufdfa\uac00\u4e2d ", min_size=1, max_size=8), st.integers(250, 260))
+def test_a_word_is_the_same_however_many_marks_stand_on_it(text: str, count: int) -> None:
+    marks = "\u0301" * count + "\u0316" * count
+    assert tokens(f"b{marks}{text}{marks}") == tokens(f"b{text}")

@@ -50,7 +50,7 @@ def disguises(text: str) -> Iterator[str]:
     )
     if hosts:
         yield "\n".join(hosts)
-    if _SPACED_ACCOUNT.search(text):
+    if spaced_account(text):
         yield from in_order(ArgumentType.IBAN, text)
     if "," in text and len(text) <= MAX_SWAPPED_CHARS:
         last, _, first = text.partition(",")
@@ -87,6 +87,11 @@ def shown_numbers(text: str, *, is_prose: bool) -> set[str]:
         is_prose: where a number without a prefix for abroad may be a number of anything.
     """
     return dialled(_ABROAD.findall(text)) if is_prose else {_NO_DIGIT.sub("", text)[-DIALLED_DIGITS:]}
+
+
+def spaced_account(text: str) -> re.Match[str] | None:
+    """Find what may be the beginning of an account number that is written in groups."""
+    return _SPACED_ACCOUNT.search(text)
 
 
 def _may_be_idn(text: str) -> bool:

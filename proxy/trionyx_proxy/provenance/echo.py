@@ -300,14 +300,22 @@ def compounds(text: str) -> list[str]:
 
 def without_vouched(text: str, is_vouched: Callable[[str], bool]) -> list[str]:
     """Return the parts of a text around the identifiers that somebody trusted vouches for; a lone identifier stays."""
+    return [part for part, vouched in parted(text, is_vouched) if not vouched and part.strip()]
+
+
+def parted(text: str, is_vouched: Callable[[str], bool]) -> list[tuple[str, bool]]:
+    """Return the parts of a text in order, and whether each is an identifier that somebody trusted vouches for.
+
+    A lone identifier counts as vouched for by nobody.
+    """
     if not any(is_marked(run.rstrip(".:!?")) for run in compounds(text)):
-        return [text]
-    runs: list[str] = []
+        return [(text, False)]
+    parts: list[tuple[str, bool]] = []
     start = 0
     for match in _COMPOUND.finditer(text):
         word = match[0].rstrip(".:!?")
         if is_marked(word) and len(word) < len(text.strip()) and is_vouched(word):
-            runs.append(text[start : match.start()])
+            parts += [(text[start : match.start()], False), (word, True)]
             start = match.start() + len(word)
-    runs.append(text[start:])
-    return [run for run in runs if run.strip()]
+    parts.append((text[start:], False))
+    return parts

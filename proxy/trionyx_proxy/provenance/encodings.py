@@ -57,6 +57,7 @@ _JSON_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbf\"'/\\])"
 _PLAIN_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _IGNORED = frozenset({"Mn", "Cf", "Me"})
 _MAX_KEPT = 16
+_MAX_ORDERED = 256
 
 
 def tokens(text: str) -> list[str]:
@@ -78,6 +79,11 @@ def all_squeezed(texts: Sequence[str]) -> list[str]:
     if joined.isascii() and joined.count(_SEPARATOR) == len(texts) - 1:
         return joined.encode().translate(_LOWER, _OTHER_MARKS).decode().split(_SEPARATOR)
     return list(map(squeezed, texts))
+
+
+def is_dense(word: str) -> bool:
+    """Tell whether a word is one character of a script that is written without spaces."""
+    return _DENSE_CHARACTER.fullmatch(word) is not None
 
 
 def plain(text: str) -> str:
@@ -158,6 +164,12 @@ def _spaced_run(match: re.Match[str]) -> str:
 
 
 def _decomposed(run: str) -> str:
+    if len(run) > _MAX_ORDERED:
+        # The library puts marks on one letter in order, in quadratic time. Only marks that are left out could be in
+        # another order now.
+        return "".join(
+            _decomposed(run[start : start + _MAX_ORDERED]) for start in range(0, len(run), _MAX_ORDERED)
+        )
     return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", run).casefold())
 
 

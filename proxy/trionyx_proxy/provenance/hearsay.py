@@ -14,9 +14,10 @@ from itertools import compress
 from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType
-from trionyx_proxy.provenance.disguises import dialled, disguises, shown_numbers
-from trionyx_proxy.provenance.echo import compounds, is_marked, without_vouched
-from trionyx_proxy.provenance.encodings import decoded, tokens
+from trionyx_proxy.provenance.disguises import dialled, disguises, shown_numbers, spaced_account
+from trionyx_proxy.provenance.echo import compounds, is_marked, parted
+from trionyx_proxy.provenance.encodings import decoded, is_dense, tokens
+from trionyx_proxy.provenance.mentions import in_order
 from trionyx_proxy.provenance.shown import Shown
 from trionyx_proxy.provenance.terms import STOP_WORDS
 
@@ -31,8 +32,9 @@ _MIN_ALONE = 5
 _MAX_REMEMBERED = 65_536
 """Words and runs whose digests are remembered in memory, so that common ones are not digested again."""
 
-# Weights of words: two telling ones are enough for a run, or one of an identifier; any number of silent ones is not.
-_SILENT, _TELLING, _ENOUGH = 1, 100, 200
+# Weights of words: two telling ones are enough for a run, or one of an identifier, or six characters of a script that
+# is written without spaces; any number of silent ones is not.
+_SILENT, _DENSE, _TELLING, _ENOUGH = 1, 34, 100, 200
 # In every text with an identifier in it, and in few others.
 _MARK = re.compile(r"@|[0-9]{5}|(?<=\S)[./:_#\\-](?=\S)")
 _DIGIT = re.compile("[0-9]")
@@ -43,6 +45,7 @@ _WORD, _ANCHOR, _RUN, _WHOLE, _NUMBER = b"w", b"a", b"r", b"=", b"n"
 # A whole such value is one identifier: what else was written somewhere around it does not make it doubtful.
 _IDENTIFIERS: Final = frozenset({ArgumentType.EMAIL, ArgumentType.IBAN})
 _DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
+_ACCOUNTS: Final = frozenset({ArgumentType.IBAN, ArgumentType.TEXT})
 
 
 class Hearsay:
@@ -86,10 +89,11 @@ class Hearsay:
             is_suspect = suspects is None or not suspects.isdisjoint(words)
             if not is_suspect and _MARK.search(form) is None:
                 continue  # so it is with most of what an untainted run writes
-            for part in without_vouched(form, is_vouched):
-                if is_suspect:
-                    found |= self._of_words(tokens(part), suspects)
-                for run in _identifiers(part):
+            parts = parted(form, is_vouched)
+            if is_suspect:
+                found |= self._of_words(parts, suspects)
+            for part, vouched in parts:
+                for run in () if vouched else _identifiers(part):
                     found |= self._of_run(run, _ANCHOR)
             if 0 < len(words) <= MAX_RUN and (is_suspect or len(form.split()) == 1):
                 found.add(self._digest(_WHOLE, "".join(words)))
@@ -112,23 +116,47 @@ class Hearsay:
         owners, words = shown.owned
         found = {owners[place] for place in self._places(words)}
         for position, text in enumerate(shown.texts if shown.decoded else ()):
-            if any(list(self._places(tokens(piece))) for piece in decoded(text)):
+            if any(True for piece in decoded(text) for _ in self._places(tokens(piece))):
                 found.add(position)
         found -= {position for position in found if kinds[position] in _IDENTIFIERS}
         for position, text in enumerate(shown.texts):
             kind = kinds[position]
-            if self._is_whole(text) or (kind in _DIALLED and self._is_dialled(text, kind)):
+            if (
+                self._is_whole(text)
+                or (kind in _DIALLED and self._is_dialled(text, kind))
+                or (kind in _ACCOUNTS and self._is_account(text, kind))
+            ):
                 found.add(position)
         return found
 
-    def _of_words(self, words: list[str], suspects: Set[str] | None) -> set[bytes]:
+    def _of_words(self, parts: Sequence[tuple[str, bool]], suspects: Set[str] | None) -> set[bytes]:
+        """Return the digests of runs of words, of which one that says something is nobody's whom somebody trusts.
+
+        A run goes on across what is vouched for: a text would be forgotten that is cut up by the address of its reader.
+        """
+        words: list[str] = []
+        said: list[int] = []
+        own: list[bool] = []
+        for part, vouched in parts:
+            more = tokens(part)
+            weights = list(map(_says, more))
+            words += more
+            said += weights
+            own += [not vouched and weight > _SILENT for weight in weights]
         found: set[bytes] = set()
         for start in range(len(words) - 2):
             end = start + 3
-            while sum(map(_is_telling, words[start:end])) < 2 and end < min(len(words), start + MAX_RUN):
+            weight = sum(said[start:end])
+            last = min(len(words), start + MAX_RUN)
+            while weight < _ENOUGH and end < last:
+                weight += said[end]
                 end += 1
             run = words[start:end]
-            if sum(map(_is_telling, run)) >= 2 and (suspects is None or not suspects.isdisjoint(run)):
+            if (
+                weight >= _ENOUGH
+                and any(own[start:end])
+                and (suspects is None or not suspects.isdisjoint(run))
+            ):
                 found |= self._of_run(run, _WORD)
         return found
 
@@ -158,7 +186,7 @@ class Hearsay:
             if self._digest(_ANCHOR, word) in self._known:
                 weight = _ENOUGH
             elif self._digest(_WORD, word) in self._known:
-                weight = _TELLING if _is_telling(word) else _SILENT
+                weight = _says(word)
             if len(self._said) >= _MAX_REMEMBERED:
                 self._said.clear()
             self._said[word] = weight
@@ -184,6 +212,16 @@ class Hearsay:
         numbers = shown_numbers(text, is_prose=kind is ArgumentType.TEXT)
         return any(self._digest(_NUMBER, number) in self._known for number in numbers)
 
+    def _is_account(self, text: str, kind: ArgumentType) -> bool:
+        """Tell whether a text shows, in groups, an account number that was written; in prose, or alone, as it was."""
+        if spaced_account(text) is None:
+            return False
+        known = _WHOLE if kind is ArgumentType.IBAN else _ANCHOR
+        return any(
+            self._digest(known, "".join(tokens(number))) in self._known
+            for number in in_order(ArgumentType.IBAN, text)
+        )
+
     def _digest(self, kind: bytes, text: str) -> bytes:
         return hashlib.blake2b(
             kind + text.encode("utf-8", "surrogatepass"),
@@ -197,8 +235,10 @@ ANYTHING: Final = Hearsay(b"", is_full=True)
 """Hearsay of which nothing is known: everything shows it."""
 
 
-def _is_telling(word: str) -> bool:
-    return len(word) > 1 and word not in STOP_WORDS
+def _says(word: str) -> int:
+    if len(word) > 1:
+        return _SILENT if word in STOP_WORDS else _TELLING
+    return _DENSE if is_dense(word) else _SILENT
 
 
 def _identifiers(text: str) -> Iterator[list[str]]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.core.label import Integrity
-from trionyx_proxy.provenance.encodings import tokens
+from trionyx_proxy.provenance.encodings import is_dense, tokens
 from trionyx_proxy.provenance.origin import Leaf
 from trionyx_proxy.provenance.terms import STOP_WORDS
 from trionyx_proxy.provenance.values import conforms
@@ -71,7 +71,8 @@ class Overheard:
                     self._words.update(tokens(value))
         if waiting:
             self._words -= STOP_WORDS
-            self._words = {word for word in self._words if len(word) > 1}
+            # Where words have no spaces between them, one character may be half of a name.
+            self._words = {word for word in self._words if len(word) > 1 or is_dense(word)}
         if len(self._words) > self._max:
             self.is_full = True
             self._words.clear()
