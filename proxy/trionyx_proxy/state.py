@@ -49,8 +49,8 @@ __all__ = [
 MAX_TAINTED = 10_000
 """Tainted resources of one server in one tenant; with more, everything of that server is tainted."""
 
-MAX_HEARSAY_BYTES = 2_000_000
-"""Hearsay of one server in one tenant; with more, everything of that server is hearsay: about 2,500 mails."""
+MAX_HEARSAY_BYTES = 4_000_000
+"""Hearsay of one tenant, about 5,000 mails of 300 bytes or 20 of 64 KB; with more, anything is hearsay."""
 
 NOTHING_RECORDED = -1
 """`seq` of a run whose log does not exist yet."""
@@ -241,12 +241,12 @@ class RunStore:
             raise unusable(error) from error
         return row is not None
 
-    def add_hearsay(self, tenant: str, server: str, digests: bytes) -> None:
-        """Remember, durably, what an untrusted run writes to a server without naming a resource.
+    def add_hearsay(self, tenant: str, run: str, digests: bytes) -> None:
+        """Remember, durably, what an untrusted run writes without naming a resource.
 
         Args:
             tenant: of the run.
-            server: section of the catalog.
+            run: ULID.
             digests: keyed, one behind the other.
 
         Raises:
@@ -254,30 +254,30 @@ class RunStore:
         """
         try:
             (size,) = self._connection.execute(
-                "SELECT coalesce(sum(length(digests)), 0) FROM hearsay WHERE tenant = ? AND server = ?",
-                (tenant, server),
+                "SELECT coalesce(sum(length(digests)), 0) FROM hearsay WHERE tenant = ?", (tenant,)
             ).fetchone()
         except sqlite3.Error as error:
             raise unusable(error) from error
         kept = _EVERYTHING if size + len(digests) > MAX_HEARSAY_BYTES else digests
-        self._insert("INSERT INTO hearsay (tenant, server, digests) VALUES (?, ?, ?)", tenant, server, kept)
+        self._insert("INSERT INTO hearsay (tenant, run, digests) VALUES (?, ?, ?)", tenant, run, kept)
 
-    def hearsay(self, tenant: str, after: int) -> builtins.list[tuple[int, str, bytes]]:
-        """Return what untrusted runs wrote since an earlier answer: ids, servers, digests; none for anything.
+    def hearsay(self, tenant: str, run: str, after: int) -> builtins.list[tuple[int, bytes]]:
+        """Return what other untrusted runs wrote since an earlier answer: ids and digests; none for anything.
 
         Args:
             tenant: of the run.
-            after: the last id of the earlier answer, or 0. An empty server is any.
+            run: the one that asks; it knows better what it wrote itself.
+            after: the last id of the earlier answer, or 0.
 
         Raises:
             StateError: the file cannot be read.
         """
         found = (
-            "SELECT id, server, digests FROM hearsay WHERE id > ?1 AND tenant = ?2 UNION ALL "
-            "SELECT ?1, '', x'' FROM tainted_resource WHERE tenant = '' AND server = '' AND resource = x''"
+            "SELECT id, digests FROM hearsay WHERE id > ?1 AND tenant = ?2 AND (run != ?3 OR digests = x'') UNION ALL "
+            "SELECT ?1, x'' FROM tainted_resource WHERE tenant = '' AND server = '' AND resource = x''"
         )
         try:
-            return self._connection.execute(found, (after, tenant)).fetchall()
+            return self._connection.execute(found, (after, tenant, run)).fetchall()
         except sqlite3.Error as error:
             raise unusable(error) from error
 

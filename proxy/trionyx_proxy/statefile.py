@@ -47,8 +47,8 @@ HEARSAY_TABLE = """
 CREATE TABLE hearsay (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
-    server TEXT NOT NULL,
-    digests BLOB NOT NULL -- keyed digests of what an untrusted run wrote; empty for anything
+    run TEXT NOT NULL,
+    digests BLOB NOT NULL -- keyed digests of what the run wrote that was not trusted; empty for anything
 ) STRICT""".strip()
 
 # Errors that say something about the machine, not about the file: moving the file aside would not help.

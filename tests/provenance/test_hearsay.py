@@ -133,13 +133,18 @@ def test_what_can_be_decoded_is_no_sign_by_itself() -> None:
     assert not signs(heard(ORDER), "R&amp;D is at https://corp.example/a%20b.")
 
 
-def test_of_an_untainted_run_only_what_it_repeats_and_identifiers_are_told() -> None:
-    hearsay = heard(ORDER, repeats=("mallory",))
+def test_of_an_untainted_run_only_what_it_repeats_is_told() -> None:
     shown = ("the invoice of Mallory", "please write to somebody about the invoice", f"see {THIEF}")
-    assert signs(hearsay, *shown) == {0, 2}
+    assert signs(heard(ORDER, repeats=("mallory",)), *shown) == {0}
+    assert signs(heard(ORDER, repeats=("evil",)), *shown) == {2}
 
 
-IDENTIFIERS = st.from_regex(r"[a-z]{1,4}([@./:_#\\-][a-z]{1,4}){1,3}|@[a-z]{5}|[0-9]{5,9}", fullmatch=True)
+NAMES = st.text("nopqrstuvw", min_size=2, max_size=5).filter(lambda word: word not in STOP_WORDS)
+IDENTIFIERS = st.builds(
+    "".join,
+    st.tuples(NAMES, st.sampled_from(["@", "://", ".", "/", ":", "_", "#", "\\"]), NAMES)
+    | st.tuples(st.from_regex(r"[0-9]{5,9}|[a-z]{1,3}[0-9]{4}-[0-9]{2}", fullmatch=True)),
+)
 
 
 @given(
@@ -147,7 +152,7 @@ IDENTIFIERS = st.from_regex(r"[a-z]{1,4}([@./:_#\\-][a-z]{1,4}){1,3}|@[a-z]{5}|[
 )
 def test_an_identifier_is_told_wherever_it_stands(words: list[str], named: str, form: str) -> None:
     written = " ".join([*words, form.format(named), *words])
-    assert signs(heard(written, repeats=()), f"see {named} there") == {0}
+    assert signs(heard(written), f"see {named} there") == {0}
 
 
 def test_an_identifier_is_doubtful_only_where_it_was_written_as_a_whole() -> None:
@@ -198,3 +203,15 @@ def test_a_long_history_of_values_is_taken_in_piece_by_piece(monkeypatch: pytest
         overheard.add(leaves(f"name{number}"))
         assert len(overheard._waiting) <= 3
     assert all(overheard.is_in(f"name{number}") for number in range(9))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(A.DATE, "2026-03-04"), (A.INTEGER, "12500"), (A.AMOUNT, "12500"), (A.ENUM, "open")]
+)
+def test_days_and_counts_are_nobodys_words(kind: ArgumentType, value: str) -> None:
+    assert not signs(heard(value, f"on {value}"), value, kind=kind)
+
+
+@pytest.mark.parametrize("written", ["e.g. and/or", "at 10:30", "a follow-up", "on 2026-03-04"])
+def test_marks_alone_make_no_identifier(written: str) -> None:
+    assert not signs(heard(f"{written} it is so"), f"{written.split()[-1]} then")

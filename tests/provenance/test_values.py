@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.provenance.mentions import named_values
 from trionyx_proxy.provenance.times import dates, implied_times, times
-from trionyx_proxy.provenance.values import Scalar, conforms, fold, normal
+from trionyx_proxy.provenance.values import Scalar, conforms, fold, normal, visible
 
 A = ArgumentType
 KINDS = st.sampled_from(list(ArgumentType))
@@ -243,3 +245,18 @@ def test_a_prompt_names_values_whole_and_by_kind(
 @given(st.text(max_size=200))
 def test_any_prompt_is_read(text: str) -> None:
     named_values(text)
+
+
+@pytest.mark.guarantee("G11")
+@given(st.text(st.sampled_from("a\u00e9\u0301\u0323\u034f\uac00 "), max_size=80), st.integers(0, 120))
+def test_marks_upon_marks_are_cut_and_everything_else_stays(text: str, count: int) -> None:
+    def longest(found: str) -> int:
+        runs = "".join("m" if unicodedata.combining(character) else " " for character in found).split()
+        return max(map(len, runs), default=0)
+
+    # Out of order, so that putting them in order is work.
+    piled = f"e{chr(0x301) * (count // 2)}\u034f{chr(0x323) * (count - count // 2)}"
+    assert longest(unicodedata.normalize("NFKC", visible(text + piled))) <= 30
+    plain = unicodedata.normalize("NFKC", text.replace("\u034f", ""))
+    if longest(unicodedata.normalize("NFKD", text.replace("\u034f", ""))) <= 30:
+        assert visible(text) == plain

@@ -79,6 +79,26 @@ def test_a_rejection_repeats_no_received_value() -> None:
 
 
 @pytest.mark.guarantee("G31")
+def test_the_limit_on_arguments_does_not_tell_how_a_hidden_text_is_spelled() -> None:
+    def admitted(text: str, filler: int) -> bool:
+        memory = ledger()
+        target = Admission(Catalog.from_data(DATA), memory)
+        texts = {"properties": {"text": {"type": "array", "items": {"type": "string"}}}}
+        assert target.pin("t", "test", [descriptor("note") | {"inputSchema": texts}]) == ()
+        before = admit(target, {"name": "t__note", "arguments": {"text": []}})
+        assert isinstance(before, Request)
+        hidden = Hidden(memory.handles.mint(), "/body", ArgumentType.TEXT, Label(Integrity.PUBLIC), text)
+        memory.keep(before, [hidden])  # shown with its size
+        padded = [hidden.token, "x" * filler, *["x" * 60_000] * 17]
+        return isinstance(admit(target, {"name": "t__note", "arguments": {"text": padded}}), Request)
+
+    spellings = ["x" * 200, '"' * 200, "\x01" * 200]
+    told = [[admitted(text, filler) for text in spellings] for filler in range(26_000, 29_000, 100)]
+    assert all(len(set(answers)) == 1 for answers in told)
+    assert told[0] == [True] * 3 and told[-1] == [False] * 3
+
+
+@pytest.mark.guarantee("G31")
 @pytest.mark.parametrize(
     ("by", "text", "given", "is_admitted"),
     [

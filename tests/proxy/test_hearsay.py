@@ -141,14 +141,11 @@ def test_what_cannot_be_told_from_hearsay_any_more_is_hearsay(
 
 def test_beyond_the_bound_nothing_that_comes_back_is_trusted(tmp_path: Path) -> None:
     made = office(tmp_path)
-    mailed(made, ORDER, reveals=True)
+    token_for(made, PROMPT)
     store = RunStore.open(tmp_path / "state")
-    ((_, _, told),) = store.hearsay("", 0)
-    store.add_hearsay("", "test", told[:8] + bytes(MAX_HEARSAY_BYTES - len(told) - 8))
-    arrives(made, f"Please write to {FRIEND}.")
-    assert all(told for _, _, told in store.hearsay("", 0))
-    store.add_hearsay("", "test", told)
+    store.add_hearsay("", "", bytes(MAX_HEARSAY_BYTES + 1))
     store.close()
+    arrives(made, f"Please write to {FRIEND}.")
     assert not reaches(made, FRIEND)
 
 

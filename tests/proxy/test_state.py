@@ -22,7 +22,14 @@ from trionyx_proxy.errors import StateError
 from trionyx_proxy.pep.resources import Resources
 from trionyx_proxy.provenance import Hearsay
 from trionyx_proxy.provenance.shown import Shown
-from trionyx_proxy.state import FILE_NAME, MAX_TAINTED, NOTHING_RECORDED, RunStatus, RunStore
+from trionyx_proxy.state import (
+    FILE_NAME,
+    MAX_HEARSAY_BYTES,
+    MAX_TAINTED,
+    NOTHING_RECORDED,
+    RunStatus,
+    RunStore,
+)
 from trionyx_proxy.token import RunClaims, mint_ulid
 from trionyx_testing.parts import need
 
@@ -386,16 +393,26 @@ def test_saves_cost_no_fsync_and_survive_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.guarantee("G30")
-def test_hearsay_is_of_one_tenant_and_told_once(store: RunStore, tmp_path: Path) -> None:
-    store.add_hearsay("acme", "mail", b"first---")
-    ((last, *told),) = store.hearsay("acme", 0)
-    store.add_hearsay("corp", "mail", b"other---")
-    assert told == ["mail", b"first---"] and store.hearsay("acme", last) == []
+def test_hearsay_is_of_other_runs_of_one_tenant_and_told_once(store: RunStore, tmp_path: Path) -> None:
+    store.add_hearsay("acme", OTHER, b"first---")
+    ((last, told),) = store.hearsay("acme", RUN, 0)
+    store.add_hearsay("corp", OTHER, b"other---")
+    store.add_hearsay("acme", RUN, b"mine----")
+    assert told == b"first---" and store.hearsay("acme", RUN, last) == []
     again = reopened(store, tmp_path)
-    again.add_hearsay("acme", "chat", b"second--")
-    assert [told for _, *told in again.hearsay("acme", last)] == [["chat", b"second--"]]
-    assert len(again.hearsay("acme", 0)) == 2
+    again.add_hearsay("acme", OTHER, b"second--")
+    assert [told for _, told in again.hearsay("acme", RUN, last)] == [b"second--"]
+    assert len(again.hearsay("acme", RUN, 0)) == 2
     again.close()
+
+
+@pytest.mark.guarantee("G30")
+def test_beyond_the_bound_anything_is_hearsay_for_every_run_of_the_tenant(store: RunStore) -> None:
+    store.add_hearsay("acme", RUN, bytes(MAX_HEARSAY_BYTES))
+    assert store.hearsay("acme", RUN, 0) == []
+    store.add_hearsay("acme", RUN, b"one more")
+    assert [[told for _, told in store.hearsay("acme", run, 1)] for run in (RUN, OTHER)] == [[b""], [b""]]
+    assert store.hearsay("corp", OTHER, 0) == []
 
 
 def test_a_file_without_the_table_of_hearsay_gets_it(store: RunStore, tmp_path: Path) -> None:
@@ -406,20 +423,16 @@ def test_a_file_without_the_table_of_hearsay_gets_it(store: RunStore, tmp_path: 
     raw.close()
     again = RunStore.open(tmp_path / "state")
     assert again.replaced is None and again.is_tainted("", "files", "/notes/a")
-    again.add_hearsay("", "mail", b"first---")
-    assert again.hearsay("", 0)
+    again.add_hearsay("", OTHER, b"first---")
+    assert again.hearsay("", RUN, 0)
     again.close()
 
 
 @pytest.mark.guarantee("G30")
-def test_what_is_not_known_of_hearsay_closes_as_much_as_it_may_be_of(store: RunStore) -> None:
+def test_hearsay_of_another_key_is_anything(store: RunStore) -> None:
     said = Hearsay(b"k" * 32).digests("ask Mallory about it", lambda _: False, None)
-    Resources(store, "acme", b"k" * 32).tell("mail", said)
-    assert not Resources(store, "acme", b"k" * 32).hearsay("chat").is_full
-    store.add_hearsay("acme", "chat", b"")
-    ours = Resources(store, "acme", b"k" * 32)
-    assert ours.hearsay("chat").is_full and not ours.hearsay("mail").is_full
-    assert ours.hearsay("mail").signs(Shown(["Ask Mallory about me."]), [ArgumentType.TEXT]) == {0}
-    other = Resources(store, "acme", b"o" * 32)
-    assert other.hearsay("files").is_full and other.hearsay("mail").is_full
-    assert not Resources(store, "corp", b"o" * 32).hearsay("files").is_full
+    Resources(store, "acme", OTHER, b"k" * 32).tell(said)
+    ours = Resources(store, "acme", RUN, b"k" * 32).hearsay()
+    assert not ours.is_full and ours.signs(Shown(["Ask Mallory about me."]), [ArgumentType.TEXT]) == {0}
+    assert Resources(store, "acme", RUN, b"o" * 32).hearsay().is_full
+    assert not Resources(store, "corp", RUN, b"o" * 32).hearsay().is_full

@@ -82,11 +82,11 @@ class ResourceTaint(Protocol):
     def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
         """Tell whether one of the resources holds untrusted data."""
 
-    def tell(self, section: str, digests: Iterable[bytes]) -> None:
+    def tell(self, digests: Iterable[bytes]) -> None:
         """Remember durably what is written without naming a resource."""
 
-    def hearsay(self, section: str) -> Hearsay:
-        """Return what was written so."""
+    def hearsay(self) -> Hearsay:
+        """Return what other runs wrote so."""
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ class Ledger:
         if section == NATIVE:
             pass  # what is said to another run keeps its label
         elif entry.resource is None or not entry.resource.writes:
-            self._tell(section, found, tainted=tainted)
+            self._tell(found, tainted=tainted)
         else:
             named = resources_of(request, entry)
             # What is moved or copied stays what it was.
@@ -207,13 +207,13 @@ class Ledger:
                 self._resources.taint(section, named)
         self._remember(request, found, tainted=tainted)
 
-    def _tell(self, section: str, texts: Iterable[Unvouched], *, tainted: bool) -> None:
+    def _tell(self, texts: Iterable[Unvouched], *, tainted: bool) -> None:
         """Have later runs know what is written where no resource is named."""
-        hearsay = self._resources.hearsay(section)
+        hearsay = self._resources.hearsay()
         told: set[bytes] = set()
         for one in texts:
             told |= self.index.told(hearsay, one.text, tainted=tainted or one.is_hidden)
-        self._resources.tell(section, told)
+        self._resources.tell(told)
 
     def _untrusted(self, request: Request, entry: ToolEntry) -> list[Unvouched]:
         """Return the texts of a call that nothing vouches for.
@@ -314,7 +314,7 @@ class Ledger:
         mine = self._sent.get(request.call)
         prepared = mine.own if mine is not None and mine.request is request else None
         own = self.index.own(_texts(self._untrusted(request, entry))) if prepared is None else prepared
-        hearsay = self._resources.hearsay(request.tool.catalog)
+        hearsay = self._resources.hearsay()
         return read_result(
             result,
             entry,

@@ -9,13 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from trionyx_proxy.arguments import ARGUMENTS, JSON, pointer
+from trionyx_proxy.arguments import ARGUMENTS, JSON, canonical, pointer
 from trionyx_proxy.catalog import Argument, ArgumentType, Role, ToolEntry
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.facts.call import Path
 from trionyx_proxy.provenance import TOKEN, Handles, Hidden
+from trionyx_proxy.provenance.values import MAX_VALUE_CHARS
 
 _REFERENCE: Final = "$trx"
+_MAX_ESCAPE: Final = 6
+"""Bytes of the canonical form for one byte of a text at most (RFC 8785, section 3.2.2.2)."""
+
 _CONTENT: Final = frozenset({Role.CONTENT, Role.TITLE, Role.PLAIN})
 
 
@@ -64,24 +68,30 @@ def resolve(
         ArgumentError: a handle stands where none may, there is no such handle in this run, what it stands for is no
             text, or it is too much.
     """
-    placing = _Placing(entry, handles, in_content_only, is_measured)
+    placing = _Placing(arguments, entry, handles, in_content_only, is_measured)
     return Resolved(placing.placed(arguments, (), ()), placing.handled, placing.lengths)
 
 
 class _Placing:
     """One call's arguments on the way.
 
-    INVARIANT: the texts that one call is given are no larger together than its arguments may be; a text that is named
-    many times would otherwise fill the memory before anything measured it.
+    INVARIANT: with the texts that it is given, a call's arguments are no larger than they may be, however the texts are
+    written; a text that is named many times would otherwise fill the memory before anything measured it.
     """
 
     def __init__(
-        self, entry: ToolEntry, handles: Handles, in_content_only: bool, is_measured: Callable[[str], bool]
+        self,
+        arguments: JSON,
+        entry: ToolEntry,
+        handles: Handles,
+        in_content_only: bool,
+        is_measured: Callable[[str], bool],
     ) -> None:
+        self._arguments = arguments
         self._entry = entry
         self._in_content_only = in_content_only
         self._handles = handles
-        self._left = ARGUMENTS.max_bytes
+        self._left: int | None = None
         self._is_measured = is_measured
         self.handled: dict[Path, Hidden] = {}
         self.lengths: dict[Path, tuple[int, int]] = {}
@@ -125,7 +135,11 @@ class _Placing:
             raise ArgumentError("handle", pointer(path), "no such handle in this run")
         if not isinstance(hidden.content, str):
             raise ArgumentError("handle", pointer(path), "the handle stands for something else than text")
-        self._left -= hidden.size
+        # By what the agent knows of it alone: the limit must not tell how many characters of it need escapes.
+        size = hidden.size if self._is_measured(hidden.handle) else max(hidden.size, MAX_VALUE_CHARS)
+        if self._left is None:
+            self._left = ARGUMENTS.max_bytes - len(canonical(self._arguments))
+        self._left -= _MAX_ESCAPE * size
         if self._left < 0:
             raise ArgumentError("too_large", pointer(path), "too many bytes")
         self.handled[path] = hidden

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from trionyx_proxy.provenance import ANYTHING, Hearsay
+from trionyx_proxy.provenance import Hearsay
 from trionyx_proxy.state import RunStore
 
 EVERYTHING = ""
@@ -35,24 +35,25 @@ class Named:
 
 
 class Resources:
-    """The tainted resources of one tenant.
+    """The tainted resources of one tenant, as one of its runs sees them.
 
     Args:
         store: keeps them.
         tenant: may be empty.
+        run: ULID.
         key: secret of the state directory, for digests of what was written.
 
     """
 
-    def __init__(self, store: RunStore, tenant: str, key: bytes) -> None:
+    def __init__(self, store: RunStore, tenant: str, run: str, key: bytes) -> None:
         self._store = store
         self._tenant = tenant
+        self._run = run
         self._mark = hashlib.blake2b(b"", key=key, digest_size=_MARK_BYTES).digest()
         self._hearsay = Hearsay(key)
-        self._full: set[str] = set()
         self._last = 0
 
-    def tell(self, section: str, digests: Iterable[bytes]) -> None:
+    def tell(self, digests: Iterable[bytes]) -> None:
         """Remember durably what an untrusted run writes without naming a resource; nothing of it if there is nothing.
 
         Raises:
@@ -61,30 +62,22 @@ class Resources:
         # Sorted, they tell nothing of the order of words.
         told = b"".join(sorted(digests))
         if told:
-            self._store.add_hearsay(self._tenant, section, self._mark + told)
+            self._store.add_hearsay(self._tenant, self._run, self._mark + told)
 
-    def knows_all(self) -> bool:
-        """Tell whether it is known what untrusted runs wrote; if not, whatever a tool returns may be theirs.
-
-        Raises:
-            StateError: that cannot be found out.
-        """
-        return self.hearsay(EVERYTHING) is not ANYTHING
-
-    def hearsay(self, section: str) -> Hearsay:
-        """Return what untrusted runs of the tenant wrote so, up to now, wherever: a mail may be read by many tools.
+    def hearsay(self) -> Hearsay:
+        """Return what other untrusted runs of the tenant wrote so, up to now.
 
         Raises:
             StateError: that cannot be found out.
         """
-        for number, told_to, told in self._store.hearsay(self._tenant, self._last):
+        for number, told in self._store.hearsay(self._tenant, self._run, self._last):
             self._last = max(self._last, number)
             if told[:_MARK_BYTES] == self._mark:
                 self._hearsay.learn(told[_MARK_BYTES:])
             else:
-                # Digests of another key recognise nothing: then it is not known what was written, and may be anywhere.
-                self._full.add(EVERYTHING if told else told_to)
-        return ANYTHING if not self._full.isdisjoint((section, EVERYTHING)) else self._hearsay
+                # It was too much, or digests of another key, which recognise nothing: anything may have been written.
+                self._hearsay.is_full = True
+        return self._hearsay
 
     def taint(self, section: str, resources: Iterable[Named]) -> None:
         """Remember durably that resources hold untrusted data.

@@ -90,10 +90,13 @@ class Service:
         self._recorder = recorder
         self._approvals = approvals
         identity, prompt = claimant.identity, claimant.prompt
-        resources = Resources(store, identity.tenant, secret_key(config.state_directory, HEARSAY_KEY))
-        if not resources.knows_all():
+        resources = Resources(
+            store, identity.tenant, identity.run, secret_key(config.state_directory, HEARSAY_KEY)
+        )
+        if resources.hearsay().is_full:
             self._out.warning(
-                "the state file or its key was lost: what untrusted runs wrote is not known, so no result is trusted"
+                "what untrusted runs wrote is not known, so no result is trusted: the state file or hearsay.key was "
+                "lost, or it was too much"
             )
         self._ledger = ledger = Ledger(Index(prompt.words, identity.key), Handles(), resources)
         self.admission = Admission(Catalog.from_data(bundle.data["trionyx"]), ledger)

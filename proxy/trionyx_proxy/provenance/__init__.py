@@ -2,7 +2,7 @@
 
 from trionyx_proxy.provenance.budget import Budget
 from trionyx_proxy.provenance.handles import TOKEN, Handles, Hidden
-from trionyx_proxy.provenance.hearsay import ANYTHING, Hearsay
+from trionyx_proxy.provenance.hearsay import Hearsay
 from trionyx_proxy.provenance.index import Index, IndexLimits
 from trionyx_proxy.provenance.origin import NOWHERE, Leaf, Origin, Source, id_scope
 from trionyx_proxy.provenance.reading import Reading, read_result
@@ -10,7 +10,6 @@ from trionyx_proxy.provenance.values import conforms, normal
 from trionyx_proxy.provenance.words import EMPTY, PromptWords, prompt_implies, prompt_words
 
 __all__ = [
-    "ANYTHING",
     "EMPTY",
     "NOWHERE",
     "TOKEN",

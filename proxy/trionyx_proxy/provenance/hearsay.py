@@ -26,8 +26,8 @@ DIGEST_BYTES: Final = 8
 MAX_RUN: Final = 10
 """Words of a run at most, and of a text that is recognised as a whole."""
 
-_MIN_ALONE = 5
-"""Letters and digits of an identifier of one word."""
+_MIN_NUMBERED = 5
+"""Letters and digits of a word with a digit in it that names something; shorter ones are hours and counts."""
 
 _MAX_REMEMBERED = 65_536
 """Words and runs whose digests are remembered in memory, so that common ones are not digested again."""
@@ -35,15 +35,24 @@ _MAX_REMEMBERED = 65_536
 # Weights of words: two telling ones are enough for a run, or one of an identifier, or six characters of a script that
 # is written without spaces; any number of silent ones is not.
 _SILENT, _DENSE, _TELLING, _ENOUGH = 1, 34, 100, 200
-# In every text with an identifier in it, and in few others.
-_MARK = re.compile(r"@|[0-9]{5}|(?<=\S)[./:_#\\-](?=\S)")
-_DIGIT = re.compile("[0-9]")
+_SURE_MARK = re.compile("@|://")
+_NUMBERED = re.compile("[0-9]")
 # Stands around an identifier and is not of it.
 _AROUND = ".:-_#/\\!?"
 _WORD, _ANCHOR, _RUN, _WHOLE, _NUMBER = b"w", b"a", b"r", b"=", b"n"
 
 # A whole such value is one identifier: what else was written somewhere around it does not make it doubtful.
 _IDENTIFIERS: Final = frozenset({ArgumentType.EMAIL, ArgumentType.IBAN})
+# Numbers, days and choices are written by everybody.
+_COMMON: Final = frozenset(
+    {
+        ArgumentType.AMOUNT,
+        ArgumentType.BOOLEAN,
+        ArgumentType.DATE,
+        ArgumentType.ENUM,
+        ArgumentType.INTEGER,
+    }
+)
 _DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
 _ACCOUNTS: Final = frozenset({ArgumentType.IBAN, ArgumentType.TEXT})
 
@@ -53,15 +62,17 @@ class Hearsay:
 
     Args:
         key: secret of the state directory, at most 64 bytes.
+
+    Attributes:
         is_full: it is not known what they wrote: anything may be.
     """
 
-    def __init__(self, key: bytes, *, is_full: bool = False) -> None:
+    def __init__(self, key: bytes) -> None:
         self._key = key
         self._known: set[bytes] = set()
         self._said: dict[str, int] = {}
         self._held: dict[str, bool] = {}
-        self.is_full = is_full
+        self.is_full = False
 
     def __bool__(self) -> bool:
         return self.is_full or bool(self._known)
@@ -80,26 +91,23 @@ class Hearsay:
         Args:
             text: as sent.
             is_vouched: tells whether somebody trusted vouches for an identifier inside the text.
-            suspects: words that may be somebody else's; None where every word may be. Identifiers are remembered
-                whatever their words.
+            suspects: words that may be somebody else's; None where every word may be.
         """
         found: set[bytes] = set()
         for form in (text, *decoded(text), *disguises(text)):
             words = tokens(form)
-            is_suspect = suspects is None or not suspects.isdisjoint(words)
-            if not is_suspect and _MARK.search(form) is None:
+            if suspects is not None and suspects.isdisjoint(words):
                 continue  # so it is with most of what an untainted run writes
             parts = parted(form, is_vouched)
-            if is_suspect:
-                found |= self._of_words(parts, suspects)
+            found |= self._of_words(parts, suspects)
             for part, vouched in parts:
                 for run in () if vouched else _identifiers(part):
-                    found |= self._of_run(run, _ANCHOR)
-            if 0 < len(words) <= MAX_RUN and (is_suspect or len(form.split()) == 1):
+                    if suspects is None or not suspects.isdisjoint(run):
+                        found |= self._of_run(run, _ANCHOR)
+            if 0 < len(words) <= MAX_RUN:
                 found.add(self._digest(_WHOLE, "".join(words)))
                 found |= {self._digest(_WORD, word) for word in words}
-        if _DIGIT.search(text) is not None:
-            found |= {self._digest(_NUMBER, number) for number in dialled([text])}
+            found |= {self._digest(_NUMBER, number) for number in dialled([form])}
         return found
 
     def signs(self, shown: Shown, kinds: Sequence[ArgumentType]) -> set[int]:
@@ -127,7 +135,7 @@ class Hearsay:
                 or (kind in _ACCOUNTS and self._is_account(text, kind))
             ):
                 found.add(position)
-        return found
+        return {position for position in found if kinds[position] not in _COMMON}
 
     def _of_words(self, parts: Sequence[tuple[str, bool]], suspects: Set[str] | None) -> set[bytes]:
         """Return the digests of runs of words, of which one that says something is nobody's whom somebody trusts.
@@ -231,14 +239,21 @@ class Hearsay:
         ).digest()
 
 
-ANYTHING: Final = Hearsay(b"", is_full=True)
-"""Hearsay of which nothing is known: everything shows it."""
-
-
 def _says(word: str) -> int:
     if len(word) > 1:
-        return _SILENT if word in STOP_WORDS else _TELLING
+        is_count = len(word) < _MIN_NUMBERED and word.isdigit()
+        return _SILENT if is_count or word in STOP_WORDS else _TELLING
     return _DENSE if is_dense(word) else _SILENT
+
+
+def _names_something(word: str, parts: Sequence[str]) -> bool:
+    """Whether a word with marks is an identifier, not `follow-up`, `and/or`, `e.g.`, `10:30` or a day."""
+    if _SURE_MARK.search(word) is not None:
+        return True
+    if any(len(part) >= _MIN_NUMBERED and _NUMBERED.search(part) is not None for part in parts):
+        return True
+    named = [part for part in parts if part.isalpha() and _says(part) >= _TELLING]
+    return len(named) > 1 and not set(word).isdisjoint("./:_#\\")
 
 
 def _identifiers(text: str) -> Iterator[list[str]]:
@@ -246,7 +261,7 @@ def _identifiers(text: str) -> Iterator[list[str]]:
     for compound in compounds(text):
         word = compound.strip(_AROUND)
         parts = tokens(word)
-        if not is_marked(word) or not parts or (len(parts) == 1 and len(parts[0]) < _MIN_ALONE):
+        if not is_marked(word) or not parts or not _names_something(word, parts):
             continue
         for start in range(max(1, len(parts) - 2)):
             yield parts[start : start + 3]

@@ -34,6 +34,9 @@ MAX_CONFORMING_WORDS = 5
 MAX_VALUE_CHARS = 4_096
 """Longer values of any kind but text have no normal form."""
 
+_MAX_MARKS = 30
+_MAY_BE_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31}")
+
 _SENTENCE_CHARS = 4 * MAX_CONFORMING_WORDS + 2
 
 _HIDDEN = re.compile(
@@ -69,7 +72,24 @@ def visible(text: str) -> str:
     """Return a text as a person reads it: compatible characters unified, invisible ones removed."""
     if text.isascii():
         return _HIDDEN.sub("", text) if not text.isprintable() else text
-    return unicodedata.normalize("NFKC", _HIDDEN.sub("", unicodedata.normalize("NFKC", text)))
+    shown = _HIDDEN.sub("", unicodedata.normalize("NFKC", _stream_safe(text)))
+    return unicodedata.normalize("NFKC", _stream_safe(shown))
+
+
+def _stream_safe(text: str) -> str:
+    """Return a text without the marks that follow `_MAX_MARKS` others: putting them in order takes quadratic time.
+
+    Source: UAX #15, section 13.
+    """
+    if _MAY_BE_MARKS.search(text) is None:
+        return text
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= _MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def fold(text: str) -> str:

@@ -12,11 +12,11 @@ KEY = b"k" * 32
 
 
 class TaintedNames:
-    """Taint by whole names; what is below a path is not known here. Hearsay by section."""
+    """Taint by whole names; what is below a path is not known here. Hearsay of the run itself counts."""
 
     def __init__(self) -> None:
         self.names: set[tuple[str, str]] = set()
-        self.told: dict[str, Hearsay] = {}
+        self.told = Hearsay(KEY)
 
     def taint(self, section: str, resources: Iterable[Named]) -> None:
         self.names |= {(section, resource.name) for resource in resources}
@@ -24,11 +24,11 @@ class TaintedNames:
     def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
         return any((section, resource.name) in self.names for resource in resources)
 
-    def tell(self, section: str, digests: Iterable[bytes]) -> None:
-        self.hearsay(section).learn(b"".join(digests))
+    def tell(self, digests: Iterable[bytes]) -> None:
+        self.told.learn(b"".join(digests))
 
-    def hearsay(self, section: str) -> Hearsay:
-        return self.told.setdefault(section, Hearsay(KEY))
+    def hearsay(self) -> Hearsay:
+        return self.told
 
 
 def ledger(prompt: str = "", resources: TaintedNames | None = None) -> Ledger:
