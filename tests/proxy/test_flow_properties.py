@@ -235,10 +235,10 @@ class Life:
                 yield RecordStored(call, len(self.labels))
             case SeekApproval(call=call):
                 yield ApprovalRefused(call, Unapproved.REJECTED, "q")
-            case ForwardCall(request=request, hides_text=hides_text):
+            case ForwardCall(request=request, is_tainted=is_tainted, hides_text=hides_text):
                 entry = self._admission.entry(request.tool.id)
                 assert entry is not None
-                self._ledger.sent(request, entry, tainted=self.run.label.integrity is Integrity.PUBLIC)
+                self._ledger.sent(request, entry, tainted=is_tainted)
                 cleaned = clean_result(received(answer(step.name, step.texts[self._which])))
                 assert not isinstance(cleaned, Failure)
                 result = self._ledger.read(request, entry, cleaned, hides_text=hides_text, max_bytes=1 << 20)

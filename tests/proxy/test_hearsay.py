@@ -83,7 +83,10 @@ def test_what_an_untainted_run_forwards_is_no_colleagues_word(tmp_path: Path, bo
 
 
 def test_what_a_run_without_untrusted_words_mails_is_trusted_as_before(tmp_path: Path) -> None:
+    """Also where the mail's own answer will taint the run: it had not come when the words were chosen."""
     made = office(tmp_path)
+    answer = {"result": label("public", "internal")}
+    amend(made, "catalog", lambda found: found["servers"]["test"]["tools"]["send"].update(answer))
     mailed(made, "The plan for the week is in the usual place.", reveals=False)
     arrives(made, f"The plan for the week is in the usual place, ask {FRIEND}.")
     assert reaches(made, FRIEND)

@@ -72,6 +72,7 @@ class ForwardCall:
 
     Args:
         max_result_bytes: the smallest limit an obligation set, or 0 for the configured one.
+        is_tainted: whoever makes the call had been shown untrusted text, not counting what it will bring itself.
         hides_text: untrusted text of the result must become handles.
         approved: ids of the rules that a person was told of who approved this very call; () where no rule asks for
             approval of what is sent.
@@ -79,6 +80,7 @@ class ForwardCall:
 
     request: Request
     max_result_bytes: int
+    is_tainted: bool
     hides_text: bool = False
     approved: tuple[str, ...] = ()
 

@@ -305,7 +305,8 @@ def _forward(run: Run, call: OpenCall, row: Row) -> _Stepped:
     verdict = call.judged
     # What was approved otherwise than the verdict now asks is no approval of what is sent.
     approved = call.approval.rules if call.approval and is_bound(run, call, call.approval) else ()
-    forward = ForwardCall(call.request, verdict.max_result_bytes, verdict.hides_text, approved)
+    is_tainted = call.seen.integrity is Integrity.PUBLIC
+    forward = ForwardCall(call.request, verdict.max_result_bytes, is_tainted, verdict.hides_text, approved)
     return run, call.forwarded(), (forward,)
 
 

@@ -60,6 +60,7 @@ class Overheard:
     def learn(self) -> None:
         """Take apart what waits; the next who asks need not wait for it then."""
         waiting, self._waiting, self._count = self._waiting, [], 0
+        heard: set[str] = set()
         for leaves in waiting:
             for _, value, kind, label, _, read in leaves:
                 if (
@@ -68,11 +69,9 @@ class Overheard:
                     and isinstance(value, str)
                     and conforms(kind, value, read)
                 ):
-                    self._words.update(tokens(value))
-        if waiting:
-            self._words -= STOP_WORDS
-            # Where words have no spaces between them, one character may be half of a name.
-            self._words = {word for word in self._words if len(word) > 1 or is_dense(word)}
+                    heard.update(tokens(value))
+        # Where words have no spaces between them, one character may be half of a name.
+        self._words.update(word for word in heard - STOP_WORDS if len(word) > 1 or is_dense(word))
         if len(self._words) > self._max:
             self.is_full = True
             self._words.clear()
