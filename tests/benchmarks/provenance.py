@@ -174,7 +174,7 @@ class Traffic:
         judged = CLOCK()
         request = self._request(entry, arguments, origins)
         facts = CLOCK()
-        self._ledger.sent(request, entry, tainted=False)
+        self._ledger.sent(request, entry, tainted=False, brings_taint=False)
         sent = CLOCK()
         self._ledger.catch_up()
         waited = CLOCK()

@@ -107,7 +107,7 @@ async def _stage_times(workspace: Workspace, arguments: dict[str, Any]) -> dict[
         entry = admission.entry(request.tool.id)
         cleaned = clean_result(answer)
         assert entry is not None and isinstance(cleaned, dict)
-        memory.sent(request, entry, tainted=False)
+        memory.sent(request, entry, tainted=False, brings_taint=False)
         read = memory.read(request, entry, cleaned, hides_text=False, max_bytes=1 << 20)
         assert isinstance(read, Result)
         return read

@@ -238,7 +238,12 @@ class Life:
             case ForwardCall(request=request, is_tainted=is_tainted, hides_text=hides_text):
                 entry = self._admission.entry(request.tool.id)
                 assert entry is not None
-                self._ledger.sent(request, entry, tainted=is_tainted)
+                self._ledger.sent(
+                    request,
+                    entry,
+                    tainted=is_tainted,
+                    brings_taint=self.run.label.integrity is Integrity.PUBLIC,
+                )
                 cleaned = clean_result(received(answer(step.name, step.texts[self._which])))
                 assert not isinstance(cleaned, Failure)
                 result = self._ledger.read(request, entry, cleaned, hides_text=hides_text, max_bytes=1 << 20)

@@ -328,7 +328,7 @@ class Driver:
                     scope.cancel()
             try:
                 answer = await self._exchange.carry(
-                    effect, on_progress=opened.on_progress if opened else None
+                    effect, tainted=self.is_tainted, on_progress=opened.on_progress if opened else None
                 )
             except Exception:
                 # Whatever an upstream can provoke here costs its own call and nothing else.

@@ -88,11 +88,14 @@ class Exchange:
         self._ledger = ledger
         self._forwarding = forwarding
 
-    async def carry(self, effect: ForwardCall, *, on_progress: OnProgress | None) -> Result | Failure:
+    async def carry(
+        self, effect: ForwardCall, *, tainted: bool, on_progress: OnProgress | None
+    ) -> Result | Failure:
         """Carry one released call to its server and its answer back.
 
         Args:
             effect: the call, whose intent is on record.
+            tainted: the run is, with what this call may bring.
             on_progress: receives progress and total.
         """
         request = effect.request
@@ -102,7 +105,7 @@ class Exchange:
             return Failure(FailureKind.UNAVAILABLE, "the tool is not configured any more", sent=False)
         # INVARIANT: what leaves is remembered before it leaves; the answer to another call may already echo it.
         try:
-            self._ledger.sent(request, entry, tainted=effect.is_tainted)
+            self._ledger.sent(request, entry, tainted=effect.is_tainted, brings_taint=tainted)
         except StateError:
             return Failure(
                 FailureKind.UNAVAILABLE, "what the call writes cannot be kept track of", sent=False

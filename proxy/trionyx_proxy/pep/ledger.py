@@ -179,13 +179,14 @@ class Ledger:
         if len(urls) > MAX_LINKS:
             yield origin_fact(at, "link", ArgumentType.URL, NOWHERE)
 
-    def sent(self, request: Request, entry: ToolEntry, *, tainted: bool) -> None:
+    def sent(self, request: Request, entry: ToolEntry, *, tainted: bool, brings_taint: bool) -> None:
         """Note what leaves with a call, before it does: what it stores may come back looking trustworthy.
 
         Args:
             request: about to be forwarded; its intent is on record.
             entry: the tool.
-            tainted: the run has been shown untrusted text.
+            tainted: the run had been shown untrusted text, which may have chosen the words.
+            brings_taint: it is tainted, or will be by what this call brings; that may be what the call moves.
 
         Raises:
             StateError: what it writes cannot be remembered as untrusted; the call must not be sent.
@@ -203,7 +204,7 @@ class Ledger:
         else:
             named = resources_of(request, entry)
             # What is moved or copied stays what it was.
-            if found or tainted or self._resources.is_tainted(section, named):
+            if found or brings_taint or self._resources.is_tainted(section, named):
                 self._resources.taint(section, named)
         self._remember(request, found, tainted=tainted)
 
