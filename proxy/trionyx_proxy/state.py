@@ -107,6 +107,8 @@ class RunStore:
     def __init__(self, connection: sqlite3.Connection, replaced: Path | None) -> None:
         self._connection = connection
         self._last: dict[str, tuple[int, Label]] = {}
+        # By tenant: the last row of hearsay that is counted, and the bytes up to there.
+        self._heard: dict[str, tuple[int, int]] = {}
         self.replaced = replaced
 
     @classmethod
@@ -252,28 +254,34 @@ class RunStore:
         Raises:
             StateError: the file cannot be written; the write must not be forwarded then.
         """
+        last, size = self._heard.get(tenant, (0, 0))
+        new = (
+            "SELECT coalesce(max(id), ?1), coalesce(sum(length(digests)) FILTER (WHERE tenant = ?2), 0) "
+            "FROM hearsay WHERE id > ?1"
+        )
         try:
-            (size,) = self._connection.execute(
-                "SELECT coalesce(sum(length(digests)), 0) FROM hearsay WHERE tenant = ?", (tenant,)
-            ).fetchone()
+            last, more = self._connection.execute(new, (last, tenant)).fetchone()
         except sqlite3.Error as error:
             raise unusable(error) from error
+        size += more
+        self._heard[tenant] = last, size
         kept = _EVERYTHING if size + len(digests) > MAX_HEARSAY_BYTES else digests
         self._insert("INSERT INTO hearsay (tenant, run, digests) VALUES (?, ?, ?)", tenant, run, kept)
 
-    def hearsay(self, tenant: str, run: str, after: int) -> builtins.list[tuple[int, bytes]]:
-        """Return what other untrusted runs wrote since an earlier answer: ids and digests; none for anything.
+    def hearsay(self, tenant: str, run: str, after: int) -> builtins.list[tuple[int, bytes | None]]:
+        """Return what was written since an earlier answer: ids and digests, no digests for anything.
 
         Args:
             tenant: of the run.
-            run: the one that asks; it knows better what it wrote itself.
-            after: the last id of the earlier answer, or 0.
+            run: the one that asks. What it wrote itself, which it knows better, and what other tenants wrote is None.
+            after: the highest id of the earlier answer, or 0.
 
         Raises:
             StateError: the file cannot be read.
         """
         found = (
-            "SELECT id, digests FROM hearsay WHERE id > ?1 AND tenant = ?2 AND (run != ?3 OR digests = x'') UNION ALL "
+            "SELECT id, CASE WHEN tenant = ?2 AND (run != ?3 OR digests = x'') THEN digests END FROM hearsay "
+            "WHERE id > ?1 UNION ALL "
             "SELECT ?1, x'' FROM tainted_resource WHERE tenant = '' AND server = '' AND resource = x''"
         )
         try:

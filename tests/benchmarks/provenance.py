@@ -1,7 +1,8 @@
 """What provenance and labels add to one call: `python tests/benchmarks/provenance.py [CALLS] [HISTORY …]`.
 
 Each kind of call is made in runs with 0, 50, 200 and 800 earlier results of 4 KB, with and without provenance, all of
-them in turn, so that a busy machine is busy for all of them. Every tenth earlier call wrote a text of 300 bytes. The
+them in turn, so that a busy machine is busy for all of them. Every tenth earlier call wrote a text of 300 bytes, and
+another run of the tenant, which had read untrusted text, sent 50 of them, which the state file on disk remembers. The
 kinds: `mails` returns ten mails as JSON, of which half are the organisation's and half are anybody's and hidden;
 `file` returns 4 KB of the organisation's own text; `send` has four arguments (an address out of an earlier result, a
 date, a title, a text) and returns an id; `both` has the four arguments and returns the mails.
@@ -18,12 +19,12 @@ import json
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from trionyx_proxy.arguments import canonical
 from trionyx_proxy.catalog import Catalog, ToolEntry
@@ -32,10 +33,16 @@ from trionyx_proxy.core.request import CallId, Request, Result, Tool
 from trionyx_proxy.pep.delivery import sealed_result
 from trionyx_proxy.pep.ledger import Ledger
 from trionyx_proxy.pep.placing import Resolved
-from trionyx_testing.memory import ledger
+from trionyx_proxy.pep.resources import Resources
+from trionyx_proxy.provenance import Handles, Index, prompt_words
+from trionyx_proxy.state import RunStore
 
 HISTORIES = (0, 50, 200, 800)
 BUDGET_US = 300
+KEY = b"k" * 32
+OVERHEARD = 50
+"""Texts that another run sent."""
+
 CLOCK = time.thread_time
 PROMPT = (
     "Read the mails of this week and book a lunch with Sarah on May 20th 2024 at 12:30, then send the plan to "
@@ -44,6 +51,8 @@ PROMPT = (
 STEPS = ("origins", "sent", "reading", "deliver")
 _SYLLABLES = "ba ce di fo gu la me ni po ru sa te vi wo ra le ki so tu na".split()
 _COMMON = "the to of and a in for is on that with we you it be this have are will at".split()
+_OTHERS = ["".join(syllables) for syllables in product(_SYLLABLES, repeat=4)]
+random.Random(0).shuffle(_OTHERS)  # noqa: S311 - figures, not secrets
 
 
 def label(integrity: str) -> dict[str, Any]:
@@ -106,11 +115,12 @@ def entries() -> dict[str, ToolEntry]:
 
 
 def words(random_: random.Random, count: int) -> str:
-    """Return so many words; two of five are common ones, the others are made up."""
+    """Return so many words; two of five are common ones, the others are as frequent as in any text (Zipf)."""
+    last = len(_COMMON) + len(_OTHERS)
     return " ".join(
         random_.choice(_COMMON)
         if random_.random() < 0.4
-        else "".join(random_.choices(_SYLLABLES, k=random_.randint(2, 4)))
+        else _OTHERS[int(len(_COMMON) * (last / len(_COMMON)) ** random_.random()) - len(_COMMON)]
         for _ in range(count)
     )
 
@@ -149,12 +159,14 @@ class Traffic:
 
     Args:
         history: earlier results.
+        store: remembers what other runs wrote.
     """
 
-    def __init__(self, history: int) -> None:
+    def __init__(self, history: int, store: RunStore) -> None:
         self._random = random.Random(history)  # noqa: S311 - figures, not secrets
         self._entries = entries()
-        self._ledger: Ledger = ledger(PROMPT)
+        resources = Resources(store, "acme", f"run {history}", KEY)
+        self._ledger = Ledger(Index(prompt_words(PROMPT, KEY), KEY), Handles(), resources)
         self._known = ["jonas@corp.example"]
         self._number = 0
         self.sizes: list[int] = []
@@ -173,6 +185,8 @@ class Traffic:
         origins = self._ledger.origins(Resolved(arguments), entry)
         judged = CLOCK()
         request = self._request(entry, arguments, origins)
+        decided = CLOCK()
+        self._ledger.foresee(request, entry)
         facts = CLOCK()
         self._ledger.sent(request, entry, tainted=False, brings_taint=False)
         sent = CLOCK()
@@ -192,7 +206,7 @@ class Traffic:
         ]  # fmt: skip
         steps = (judged - sealed, sent - facts, read - waited, ended - read)
         taken = dict(zip(STEPS, (1e6 * step for step in steps), strict=True))
-        bare_us, beside_us = 1e6 * (sealed - begun), 1e6 * (waited - sent + idle - ended)
+        bare_us, beside_us = 1e6 * (sealed - begun), 1e6 * (facts - decided + waited - sent + idle - ended)
         return {**taken, "bare": bare_us, "added": sum(taken.values()) - bare_us, "beside": beside_us}
 
     def _drawn(self, kind: str) -> tuple[ToolEntry, dict[str, Any], dict[str, Any]]:
@@ -224,6 +238,14 @@ class Traffic:
         )  # fmt: skip
 
 
+def overhear(store: RunStore) -> None:
+    """Have another run of the tenant send texts that nobody vouches for."""
+    random_ = random.Random(1)  # noqa: S311 - figures, not secrets
+    other = Resources(store, "acme", "another run", KEY)
+    for _ in range(OVERHEARD):
+        other.tell(other.hearsay().digests(prose(random_, 300), lambda _: False, None))
+
+
 def yardstick() -> float:
     """Return the microseconds that a fixed loop takes, to tell how fast the machine is now."""
     begun = CLOCK()
@@ -238,7 +260,16 @@ def main() -> None:
     """Print one line for each kind of call and length of history."""
     arguments = [int(argument) for argument in sys.argv[1:]]
     calls, histories = max(2, (arguments or [60])[0]), tuple(arguments[1:]) or HISTORIES
-    runs = {history: Traffic(history) for history in histories}
+    with tempfile.TemporaryDirectory() as directory:
+        store = RunStore.open(Path(directory) / "state")
+        overhear(store)
+        measure({history: Traffic(history, store) for history in histories}, calls)
+        store.close()
+
+
+def measure(runs: Mapping[int, Traffic], calls: int) -> None:
+    """Make so many calls of each kind in each run, and print what they took."""
+    histories = tuple(runs)
     yards: list[float] = []
     taken: dict[tuple[str, int], list[dict[str, float]]] = {}
     for _ in range(calls):

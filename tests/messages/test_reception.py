@@ -266,12 +266,16 @@ def test_calls_receive_one_after_the_other(mailbox: Mailbox) -> None:
             request = replace(RECEIVE, call=CallId(call))
             told = await reception.receive(request, PEERS, max_bytes=1 << 20, hides_text=True)
             found.append(len(told.messages))
-            # The agent withdraws the first, and the second must not have missed what it took.
-            reception.ended(call, is_delivered=len(found) > 1)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(receive, "C1")
+            await receive("C1")
             tasks.start_soon(receive, "C2")
+            await anyio.wait_all_tasks_blocked()
+            # It waits for the first call, and not for the thread in which the mailbox is asked.
+            assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+            # The agent withdraws the first, and the second must not have missed what it took.
+            reception.ended("C1", is_delivered=False)
+        reception.ended("C2", is_delivered=True)
         return found
 
     assert anyio.run(both) == [1, 1]

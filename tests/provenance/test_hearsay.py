@@ -112,6 +112,21 @@ def test_hearing_more_makes_nothing_less_of_a_sign(told: list[str], shown: str) 
     assert seen == sorted(seen)
 
 
+FEW = st.lists(
+    st.sampled_from(["ab", "cd", "ef", "gh", "the", "of", "to", "\u8bf7", "\u7acb", "\u5373"]), max_size=20
+)
+
+
+@given(FEW, FEW)
+def test_a_text_is_a_sign_exactly_if_something_of_it_was_told(told: list[str], shown: list[str]) -> None:
+    hearsay = heard(" ".join(told))
+    written, repeated = (
+        {digest for digest in hearsay.digests(" ".join(words), lambda _: False, None) if digest[-1:] in b"r="}
+        for words in (told, shown)
+    )
+    assert bool(signs(hearsay, " ".join(shown))) is bool(written & repeated)
+
+
 def test_what_somebody_trusted_vouches_for_is_not_told() -> None:
     assert not signs(heard(f"Write to {THIEF}", vouched=(THIEF,)), f"Ask {THIEF}")
     assert signs(heard(f"Write to {THIEF}"), f"Ask {THIEF}")

@@ -398,21 +398,35 @@ def test_hearsay_is_of_other_runs_of_one_tenant_and_told_once(store: RunStore, t
     ((last, told),) = store.hearsay("acme", RUN, 0)
     store.add_hearsay("corp", OTHER, b"other---")
     store.add_hearsay("acme", RUN, b"mine----")
-    assert told == b"first---" and store.hearsay("acme", RUN, last) == []
+    assert told == b"first---"
+    # What is of no interest is passed over once.
+    assert store.hearsay("acme", RUN, last) == [(last + 1, None), (last + 2, None)]
     again = reopened(store, tmp_path)
     again.add_hearsay("acme", OTHER, b"second--")
-    assert [told for _, told in again.hearsay("acme", RUN, last)] == [b"second--"]
-    assert len(again.hearsay("acme", RUN, 0)) == 2
+    assert again.hearsay("acme", RUN, last + 2) == [(last + 3, b"second--")]
+    assert [told for _, told in again.hearsay("acme", RUN, 0)] == [b"first---", None, None, b"second--"]
     again.close()
 
 
 @pytest.mark.guarantee("G30")
 def test_beyond_the_bound_anything_is_hearsay_for_every_run_of_the_tenant(store: RunStore) -> None:
     store.add_hearsay("acme", RUN, bytes(MAX_HEARSAY_BYTES))
-    assert store.hearsay("acme", RUN, 0) == []
+    assert store.hearsay("acme", RUN, 0) == [(1, None)]
     store.add_hearsay("acme", RUN, b"one more")
     assert [[told for _, told in store.hearsay("acme", run, 1)] for run in (RUN, OTHER)] == [[b""], [b""]]
-    assert store.hearsay("corp", OTHER, 0) == []
+    assert [told for _, told in store.hearsay("corp", OTHER, 0)] == [None, None]
+
+
+@pytest.mark.guarantee("G30")
+def test_the_bound_counts_what_all_processes_wrote(store: RunStore, tmp_path: Path) -> None:
+    other = RunStore.open(tmp_path / "state")
+    third = bytes(MAX_HEARSAY_BYTES // 3)
+    for writer, run in ((store, RUN), (other, OTHER), (store, RUN), (store, RUN)):
+        writer.add_hearsay("acme", run, b"few words")
+        writer.add_hearsay("corp", run, third)
+    other.close()
+    assert [told for _, told in store.hearsay("acme", RUN, 0) if told is not None] == [b"few words"]
+    assert [told for _, told in store.hearsay("corp", RUN, 0) if told is not None] == [third, b""]
 
 
 def test_a_file_without_the_table_of_hearsay_gets_it(store: RunStore, tmp_path: Path) -> None:

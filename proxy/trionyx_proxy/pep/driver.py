@@ -50,7 +50,7 @@ from trionyx_proxy.core.request import CallId, Failure, FailureKind, Reason, Ref
 from trionyx_proxy.core.run import Run
 from trionyx_proxy.errors import ArgumentError
 from trionyx_proxy.pep import milestones
-from trionyx_proxy.pep.exchange import Exchange
+from trionyx_proxy.pep.exchange import CATCH_UP_AFTER_S, Exchange
 from trionyx_proxy.pep.recorder import Recorder
 from trionyx_proxy.pep.seeking import Approver, Elicit, Seeking
 from trionyx_proxy.pep.upstream import OnProgress
@@ -79,6 +79,7 @@ class _Open:
 
     ending: asyncio.Future[Ending]
     on_progress: OnProgress | None
+    request: Request | None = None
     elicit: Elicit | None = None
     forward: anyio.CancelScope | None = None
     is_withdrawn: bool = False
@@ -140,12 +141,13 @@ class Driver:
 
         Cancelling the awaiting task withdraws the call; the core still ends it, in a record.
         """
+        request: Request | None = None
         match event:
-            case CallRequested():
-                call = event.request.call
+            case CallRequested(request):
+                call = request.call
             case CallRejected():
                 call = event.rejection.call
-        opened = _Open(asyncio.get_running_loop().create_future(), on_progress, elicit)
+        opened = _Open(asyncio.get_running_loop().create_future(), on_progress, request, elicit)
         self._open[call] = opened
         self._idle.clear()
         if self.is_broken:
@@ -307,6 +309,14 @@ class Driver:
         if opened is not None and effect.type != evidence.ASKED:  # a question ends nothing and begins nothing
             opened.last_record = effect.type
         self._recorder.begin(effect.type, effect.body, effect.payloads, partial(self._told, effect))
+        if effect.type == evidence.INTENT:
+            asyncio.get_running_loop().call_later(CATCH_UP_AFTER_S, self._foresee, effect.call)
+
+    def _foresee(self, call: CallId) -> None:
+        """Use the time that an intent takes to the disk; a call that was sent or ended meanwhile needs nothing."""
+        opened = self._open.get(call)
+        if opened is not None and opened.request is not None and opened.forward is None:
+            self._exchange.foresee(opened.request)
 
     def _told(self, effect: StoreRecord, seq: int | None) -> None:
         """Go on after a record: it is durable under `seq`, or lost."""

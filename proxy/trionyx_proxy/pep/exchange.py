@@ -23,7 +23,7 @@ from trionyx_proxy.pep.upstream import OnProgress
 from trionyx_proxy.provenance import Reading
 
 CATCH_UP_AFTER_S: Final = 0.0005
-"""So long after a request or a result went its way, it is written, and the loop waits for others."""
+"""So long after a record, a request or a result went its way, it is written, and the loop waits for others."""
 
 
 class ToolServer(Protocol):
@@ -87,6 +87,15 @@ class Exchange:
         self._admission = admission
         self._ledger = ledger
         self._forwarding = forwarding
+
+    def foresee(self, request: Request) -> None:
+        """Prepare for a call that is about to be carried, in a moment in which nobody waits for the run.
+
+        Every such call must end in `ended`, carried or not.
+        """
+        entry = self._admission.entry(request.tool.id)
+        if entry is not None:
+            self._ledger.foresee(request, entry)
 
     async def carry(
         self, effect: ForwardCall, *, tainted: bool, on_progress: OnProgress | None

@@ -122,6 +122,7 @@ class Ledger:
         self._resources = resources
         self._births: dict[str, tuple[str, str]] = {}
         self._sent: dict[CallId, _Sent] = {}
+        self._foreseen: dict[CallId, tuple[Request, list[Unvouched]]] = {}
 
     def resolve(self, arguments: JSON, entry: ToolEntry, *, in_content_only: bool = False) -> Resolved:
         """Put the text behind each handle in its place, see `placing.resolve`.
@@ -179,6 +180,10 @@ class Ledger:
         if len(urls) > MAX_LINKS:
             yield origin_fact(at, "link", ArgumentType.URL, NOWHERE)
 
+    def foresee(self, request: Request, entry: ToolEntry) -> None:
+        """Prepare for `sent`, while the intent is being recorded; needs `ended` even if the call is never sent."""
+        self._foreseen[request.call] = request, self._untrusted(request, entry)
+
     def sent(self, request: Request, entry: ToolEntry, *, tainted: bool, brings_taint: bool) -> None:
         """Note what leaves with a call, before it does: what it stores may come back looking trustworthy.
 
@@ -195,7 +200,9 @@ class Ledger:
         self._sent[request.call] = _Sent(request, entry, tainted, None if is_reading else KNOWN)
         if is_reading:
             return
-        found = self._untrusted(request, entry)
+        foreseen, found = self._foreseen.pop(request.call, (None, []))
+        if foreseen is not request:
+            found = self._untrusted(request, entry)
         section = request.tool.catalog
         if section == NATIVE:
             pass  # what is said to another run keeps its label
@@ -266,6 +273,7 @@ class Ledger:
 
     def ended(self, call: CallId) -> None:
         """Forget what was kept for the result of a call: it came, or it never will."""
+        self._foreseen.pop(call, None)
         sent = self._sent.pop(call, None)
         if sent is not None:
             self._prepare(sent)

@@ -19,6 +19,7 @@ EVERYTHING = ""
 
 _BELOW = "\0below\0"
 _MARK_BYTES = 8
+_KIND = b"2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Resources:
         self._store = store
         self._tenant = tenant
         self._run = run
-        self._mark = hashlib.blake2b(b"", key=key, digest_size=_MARK_BYTES).digest()
+        self._mark = hashlib.blake2b(_KIND, key=key, digest_size=_MARK_BYTES).digest()
         self._hearsay = Hearsay(key)
         self._last = 0
 
@@ -72,6 +73,8 @@ class Resources:
         """
         for number, told in self._store.hearsay(self._tenant, self._run, self._last):
             self._last = max(self._last, number)
+            if told is None:
+                continue
             if told[:_MARK_BYTES] == self._mark:
                 self._hearsay.learn(told[_MARK_BYTES:])
             else:

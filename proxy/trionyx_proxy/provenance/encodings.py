@@ -34,6 +34,7 @@ _SPLIT = bytes(32 if code in _MARKS else code for code in _LOWER)
 # Stands between texts; one that holds it is looked at by itself.
 _SEPARATOR = "\x1f"
 _OTHER_MARKS = _MARKS.replace(_SEPARATOR.encode(), b"")
+_SPLIT_BETWEEN = _SPLIT[:31] + _SEPARATOR.encode() + _SPLIT[32:]
 # Bytes that may be of base64 or hexadecimal, and the shortest run of them.
 _SEVERED = bytes(97 if chr(code) in "+/_-" or code not in _MARKS else 32 for code in range(128)).ljust(256)
 _LONG = b"a" * MIN_ENCODED_CHARS
@@ -62,10 +63,23 @@ _MAX_ORDERED = 256
 
 def tokens(text: str) -> list[str]:
     """Return the runs of letters and digits of a text, without case, accents, width and invisible characters."""
-    spaced = text.encode("utf-8", "surrogatepass").translate(_SPLIT)
+    return _line(text, _SPLIT).split()
+
+
+def all_tokens(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the tokens of each of the texts, with white space between them, and those of all texts."""
+    lines = _line(_SEPARATOR.join(texts), _SPLIT_BETWEEN)
+    if lines.count(_SEPARATOR) == len(texts) - 1:
+        return lines.split(_SEPARATOR), lines.split()  # the separator is white space, too
+    apart = [_line(text, _SPLIT) for text in texts]
+    return apart, " ".join(apart).split()
+
+
+def _line(text: str, table: bytes) -> str:
+    spaced = text.encode("utf-8", "surrogatepass").translate(table)
     if len(spaced) == len(text):
-        return spaced.decode().split()
-    return _NOT_ASCII.sub(_spaced_run, spaced.decode("utf-8", "surrogatepass")).split()
+        return spaced.decode()
+    return _NOT_ASCII.sub(_spaced_run, spaced.decode("utf-8", "surrogatepass"))
 
 
 def squeezed(text: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence, Set
-from itertools import compress
+from itertools import accumulate
 from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType
-from trionyx_proxy.provenance.disguises import dialled, disguises, shown_numbers, spaced_account
+from trionyx_proxy.provenance.disguises import dialled, disguises, has_spaced_account, shown_numbers
 from trionyx_proxy.provenance.echo import compounds, is_marked, parted
 from trionyx_proxy.provenance.encodings import decoded, is_dense, tokens
 from trionyx_proxy.provenance.mentions import in_order
@@ -29,16 +30,25 @@ MAX_RUN: Final = 10
 _MIN_NUMBERED = 5
 """Letters and digits of a word with a digit in it that names something; shorter ones are hours and counts."""
 
-_MAX_REMEMBERED = 65_536
-"""Words and runs whose digests are remembered in memory, so that common ones are not digested again."""
+_MAX_REMEMBERED = 16_384
+"""Words that are remembered in memory, so that they are not digested again: texts repeat most of theirs."""
 
-# Weights of words: two telling ones are enough for a run, or one of an identifier, or six characters of a script that
-# is written without spaces; any number of silent ones is not.
+# Weights of words: two telling ones are enough for a run, or six characters of a script that is written without spaces;
+# any number of silent ones is not. In a byte, `_NAMES` is added for a word of an identifier.
 _SILENT, _DENSE, _TELLING, _ENOUGH = 1, 34, 100, 200
+_NAMES = 128
+_SAID = bytes(weight % _NAMES for weight in range(256))
+# Words that were written, one after another: at least three, or with one of an identifier among them.
+_STRETCH = re.compile(rb"[^\0]{3,}")
+_NAMING_STRETCH = re.compile(rb"[^\0]{3,}|[^\0]*[\x80-\xff][^\0]*")
+_MAX_PARTS = 3
+"""Words of an identifier that are told together."""
+
 _SURE_MARK = re.compile("@|://")
 _NUMBERED = re.compile("[0-9]")
 # Stands around an identifier and is not of it.
 _AROUND = ".:-_#/\\!?"
+# What a digest is of, which is its last byte: a word of a run, one of an identifier, a run, a whole text, a number.
 _WORD, _ANCHOR, _RUN, _WHOLE, _NUMBER = b"w", b"a", b"r", b"=", b"n"
 
 # A whole such value is one identifier: what else was written somewhere around it does not make it doubtful.
@@ -68,10 +78,12 @@ class Hearsay:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._state = hashlib.blake2b(key=key, digest_size=DIGEST_BYTES - 1, person=b"trionyx hearsay")
         self._known: set[bytes] = set()
-        self._said: dict[str, int] = {}
-        self._held: dict[str, bool] = {}
+        # Without their last byte; the second is part of the first.
+        self._words: set[bytes] = set()
+        self._anchors: set[bytes] = set()
+        self._weights: dict[str, int] = {}
         self.is_full = False
 
     def __bool__(self) -> bool:
@@ -79,11 +91,12 @@ class Hearsay:
 
     def learn(self, digests: bytes) -> None:
         """Add what a run wrote: digests, one behind the other."""
-        self._known.update(
-            digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)
-        )
-        self._said.clear()
-        self._held.clear()
+        new = {digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)}
+        anchors = {digest[:-1] for digest in new if digest.endswith(_ANCHOR)}
+        self._known |= new
+        self._anchors |= anchors
+        self._words |= anchors | {digest[:-1] for digest in new if digest.endswith(_WORD)}
+        self._weights.clear()
 
     def digests(self, text: str, is_vouched: Callable[[str], bool], suspects: Set[str] | None) -> set[bytes]:
         """Return what must be remembered of a written text.
@@ -121,16 +134,17 @@ class Hearsay:
             return set(range(len(shown.texts)))
         if not self._known:
             return set()
-        owners, words = shown.owned
-        found = {owners[place] for place in self._places(words)}
+        found: set[int] = set()
+        if any(True for _ in self._places(shown.words)):
+            owners, words = shown.owned
+            found = {owners[place] for place in self._places(words)}
         for position, text in enumerate(shown.texts if shown.decoded else ()):
             if any(True for piece in decoded(text) for _ in self._places(tokens(piece))):
                 found.add(position)
         found -= {position for position in found if kinds[position] in _IDENTIFIERS}
-        for position, text in enumerate(shown.texts):
-            kind = kinds[position]
+        for position, (line, text, kind) in enumerate(zip(shown.lines, shown.texts, kinds, strict=True)):
             if (
-                self._is_whole(text)
+                self._is_whole(line)
                 or (kind in _DIALLED and self._is_dialled(text, kind))
                 or (kind in _ACCOUNTS and self._is_account(text, kind))
             ):
@@ -171,48 +185,56 @@ class Hearsay:
     def _of_run(self, words: Sequence[str], kind: bytes) -> set[bytes]:
         return {self._digest(_RUN, " ".join(words)), *(self._digest(kind, word) for word in words)}
 
+    def _weighed(self, words: Sequence[str]) -> bytes:
+        """Return what each word says, if it was written; 0 for one that was not."""
+        weights = self._weights
+        new = set(words).difference(weights)
+        if new:
+            if len(weights) + len(new) > _MAX_REMEMBERED:
+                weights.clear()
+                new = set(words)
+            told, copy = self._words, self._state.copy
+            for word in new:
+                state = copy()
+                state.update(word.encode("utf-8", "surrogatepass"))
+                digest = state.digest()
+                if digest not in told:
+                    weights[word] = 0
+                else:
+                    weights[word] = _says(word) + _NAMES * (digest in self._anchors)
+        return bytes(map(weights.__getitem__, words))
+
     def _places(self, words: Sequence[str]) -> Iterator[int]:
         """Yield the places of the words that belong to a written run."""
-        weights = list(map(self._weight, words))
-        for start in compress(range(len(words)), weights):
-            run, weight = words[start], weights[start]
-            end = start + 1
-            while not (weight >= _ENOUGH and self._holds(run)):
-                if end == len(words) or end - start == MAX_RUN or not weights[end]:
-                    break
-                run = f"{run} {words[end]}"
-                weight += weights[end]
-                end += 1
-            else:
+        weights = self._weighed(words)
+        said = list(accumulate(weights.translate(_SAID), initial=0))
+        has_names = max(weights, default=0) >= _NAMES
+        for stretch in (_NAMING_STRETCH if has_names else _STRETCH).finditer(weights):
+            first, stop = stretch.span()
+            for start in range(first, stop if has_names or said[stop] - said[first] >= _ENOUGH else first):
+                # As it was told, a run ends with the word with which it says enough.
+                end = max(start + 3, bisect_left(said, said[start] + _ENOUGH))
+                if end <= min(stop, start + MAX_RUN) and self._holds(words[start:end]):
+                    yield from range(start, end)
+                if has_names:
+                    yield from self._named(words, weights, start, stop)
+
+    def _named(self, words: Sequence[str], weights: bytes, start: int, stop: int) -> Iterator[int]:
+        """Yield the places of the words of written identifiers that begin here."""
+        for end in range(start + 1, min(stop, start + _MAX_PARTS) + 1):
+            if weights[end - 1] < _NAMES:
+                break
+            if self._holds(words[start:end]):
                 yield from range(start, end)
 
-    def _weight(self, word: str) -> int:
-        """Return what a word says, if it was written: 0 for one that was not."""
-        weight = self._said.get(word)
-        if weight is None:
-            weight = 0
-            if self._digest(_ANCHOR, word) in self._known:
-                weight = _ENOUGH
-            elif self._digest(_WORD, word) in self._known:
-                weight = _says(word)
-            if len(self._said) >= _MAX_REMEMBERED:
-                self._said.clear()
-            self._said[word] = weight
-        return weight
+    def _holds(self, run: Sequence[str]) -> bool:
+        return self._digest(_RUN, " ".join(run)) in self._known
 
-    def _holds(self, run: str) -> bool:
-        held = self._held.get(run)
-        if held is None:
-            if len(self._held) >= _MAX_REMEMBERED:
-                self._held.clear()
-            held = self._held[run] = self._digest(_RUN, run) in self._known
-        return held
-
-    def _is_whole(self, text: str) -> bool:
-        words = tokens(text)
+    def _is_whole(self, line: str) -> bool:
+        words = line.split(maxsplit=MAX_RUN)
         return (
             0 < len(words) <= MAX_RUN
-            and all(map(self._weight, words))
+            and all(self._weighed(words))
             and self._digest(_WHOLE, "".join(words)) in self._known
         )
 
@@ -222,7 +244,7 @@ class Hearsay:
 
     def _is_account(self, text: str, kind: ArgumentType) -> bool:
         """Tell whether a text shows, in groups, an account number that was written; in prose, or alone, as it was."""
-        if spaced_account(text) is None:
+        if not has_spaced_account(text):
             return False
         known = _WHOLE if kind is ArgumentType.IBAN else _ANCHOR
         return any(
@@ -231,12 +253,10 @@ class Hearsay:
         )
 
     def _digest(self, kind: bytes, text: str) -> bytes:
-        return hashlib.blake2b(
-            kind + text.encode("utf-8", "surrogatepass"),
-            key=self._key,
-            digest_size=DIGEST_BYTES,
-            person=b"trionyx hearsay",
-        ).digest()
+        # Mixing the key in takes longer than the text.
+        state = self._state.copy()
+        state.update(text.encode("utf-8", "surrogatepass"))
+        return state.digest() + kind
 
 
 def _says(word: str) -> int:
@@ -263,5 +283,5 @@ def _identifiers(text: str) -> Iterator[list[str]]:
         parts = tokens(word)
         if not is_marked(word) or not parts or not _names_something(word, parts):
             continue
-        for start in range(max(1, len(parts) - 2)):
-            yield parts[start : start + 3]
+        for start in range(max(1, len(parts) - _MAX_PARTS + 1)):
+            yield parts[start : start + _MAX_PARTS]

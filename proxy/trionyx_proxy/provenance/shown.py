@@ -8,7 +8,7 @@ from itertools import accumulate
 from operator import add
 from typing import NamedTuple
 
-from trionyx_proxy.provenance.encodings import all_squeezed, decoded, tokens
+from trionyx_proxy.provenance.encodings import all_squeezed, all_tokens, decoded, tokens
 
 SHORT_CHARS = 128
 """Leaves up to this length are also looked at as pieces of one text, and as put together from several."""
@@ -41,15 +41,15 @@ class Shown:
 
     Attributes:
         decoded: what the texts decode to, taken together.
+        lines: the words of each text, with white space between them.
         words: the words of the texts, then of what they decode to.
         pairs: each word with the next one.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
-        joined = "\n".join(texts)
-        self.decoded = decoded(joined)
-        self.words = tokens(joined)
+        self.decoded = decoded("\n".join(texts))
+        self.lines, self.words = all_tokens(texts)
         for piece in self.decoded:
             self.words += tokens(piece)
         self.pairs = list(map(add, self.words, self.words[1:]))
@@ -59,8 +59,8 @@ class Shown:
         """The words of the texts, with the positions of the texts that they are of."""
         owners: list[int] = []
         owned: list[str] = []
-        for position, text in enumerate(self.texts):
-            words = tokens(text)
+        for position, line in enumerate(self.lines):
+            words = line.split()
             owned += words
             owners += [position] * len(words)
         return owners, owned
