@@ -39,6 +39,7 @@ from trionyx_proxy.story import graph, report
 from trionyx_proxy.story.dot import dot
 from trionyx_proxy.story.drawing import svg
 from trionyx_proxy.story.sentence import sentences
+from trionyx_proxy.taint.command import add_parser as add_taint
 from trionyx_proxy.workplace import create
 
 LEVEL_VARIABLE = "TRIONYX_LOG_LEVEL"
@@ -261,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     mint = commands.add_parser("mint", help="mint a run: register its prompt, print its token")
     mint.set_defaults(command=_mint)
     add_approvals(commands, _load)
+    add_taint(commands, _load)
     for command in (check, serve, mint):
         command.add_argument(
             "--config", type=Path, required=True, metavar="FILE", help="the configuration, TOML"

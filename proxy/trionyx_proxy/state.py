@@ -44,6 +44,7 @@ __all__ = [
     "RunStatus",
     "RunStore",
     "StoredRun",
+    "resource_digest",
 ]
 
 MAX_TAINTED = 10_000
@@ -218,7 +219,7 @@ class RunStore:
         except sqlite3.Error as error:
             raise unusable(error) from error
         is_full = count >= MAX_TAINTED
-        self._taint(tenant, server, _EVERYTHING if is_full or not resource else _resource_digest(resource))
+        self._taint(tenant, server, _EVERYTHING if is_full or not resource else resource_digest(resource))
 
     def is_tainted(self, tenant: str, server: str, resource: str) -> bool:
         """Tell whether a resource, or everything that it may lie in, was tainted.
@@ -237,7 +238,7 @@ class RunStore:
         )
         try:
             row = self._connection.execute(
-                found, (tenant, server, _resource_digest(resource), not resource)
+                found, (tenant, server, resource_digest(resource), not resource)
             ).fetchone()
         except sqlite3.Error as error:
             raise unusable(error) from error
@@ -254,19 +255,25 @@ class RunStore:
         Raises:
             StateError: the file cannot be written; the write must not be forwarded then.
         """
+        size = self._heard_of(tenant) + len(digests)
+        if size > MAX_HEARSAY_BYTES:
+            self._heard.pop(tenant)  # something may have been cleared since it was counted
+            size = self._heard_of(tenant) + len(digests)
+        kept = _EVERYTHING if size > MAX_HEARSAY_BYTES else digests
+        self._insert("INSERT INTO hearsay (tenant, run, digests) VALUES (?, ?, ?)", tenant, run, kept)
+
+    def _heard_of(self, tenant: str) -> int:
+        """Return how many bytes of hearsay a tenant has, counting what is new."""
+        size: int
         last, size = self._heard.get(tenant, (0, 0))
-        new = (
-            "SELECT coalesce(max(id), ?1), coalesce(sum(length(digests)) FILTER (WHERE tenant = ?2), 0) "
-            "FROM hearsay WHERE id > ?1"
-        )
+        new = "SELECT id, length(digests) * (tenant = ?2) FROM hearsay WHERE id > ?1 ORDER BY id"
         try:
-            last, more = self._connection.execute(new, (last, tenant)).fetchone()
+            rows = self._connection.execute(new, (last, tenant)).fetchall()
         except sqlite3.Error as error:
             raise unusable(error) from error
-        size += more
-        self._heard[tenant] = last, size
-        kept = _EVERYTHING if size + len(digests) > MAX_HEARSAY_BYTES else digests
-        self._insert("INSERT INTO hearsay (tenant, run, digests) VALUES (?, ?, ?)", tenant, run, kept)
+        size += sum(length for _, length in rows)
+        self._heard[tenant] = rows[-1][0] if rows else last, size
+        return size
 
     def hearsay(self, tenant: str, run: str, after: int) -> builtins.list[tuple[int, bytes | None]]:
         """Return what was written since an earlier answer: ids and digests, no digests for anything.
@@ -385,7 +392,8 @@ def _texts(values: list[JSON]) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str))
 
 
-def _resource_digest(resource: str) -> bytes:
+def resource_digest(resource: str) -> bytes:
+    """Return the digest under which a resource is kept, 16 bytes."""
     return hashlib.blake2b(
         resource.encode("utf-8", "surrogatepass"), digest_size=16, person=b"trionyx resource"
     ).digest()

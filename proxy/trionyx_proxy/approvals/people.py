@@ -15,17 +15,17 @@ def operator() -> str:
     return _name(os.getuid())
 
 
-def approvers(settings: ApprovalSettings, directory: Path) -> frozenset[str]:
+def approvers(settings: ApprovalSettings | None, directory: Path) -> frozenset[str]:
     """Return the names of those whose answers count.
 
     Args:
-        settings: names them, or leaves it to the owner of the state directory.
+        settings: names them, or leaves it to the owner of the state directory, as it is without settings.
         directory: the state directory, which exists.
 
     Raises:
         StateError: the directory cannot be looked at.
     """
-    if settings.approvers:
+    if settings is not None and settings.approvers:
         return frozenset(settings.approvers)
     try:
         return frozenset({_name(directory.stat().st_uid)})

@@ -7,19 +7,15 @@ it says (`provenance.hearsay`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from trionyx_proxy.provenance import Hearsay
 from trionyx_proxy.state import RunStore
+from trionyx_proxy.taint.marks import MARK_BYTES, below, hearsay_mark
 
 EVERYTHING = ""
 """The resource that stands for all that a section holds."""
-
-_BELOW = "\0below\0"
-_MARK_BYTES = 8
-_KIND = b"2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class Resources:
         self._store = store
         self._tenant = tenant
         self._run = run
-        self._mark = hashlib.blake2b(_KIND, key=key, digest_size=_MARK_BYTES).digest()
+        self._mark = hearsay_mark(key)
         self._hearsay = Hearsay(key)
         self._last = 0
 
@@ -75,8 +71,8 @@ class Resources:
             self._last = max(self._last, number)
             if told is None:
                 continue
-            if told[:_MARK_BYTES] == self._mark:
-                self._hearsay.learn(told[_MARK_BYTES:])
+            if told[:MARK_BYTES] == self._mark:
+                self._hearsay.learn(told[MARK_BYTES:])
             else:
                 # It was too much, or digests of another key, which recognise nothing: anything may have been written.
                 self._hearsay.is_full = True
@@ -92,7 +88,7 @@ class Resources:
             self._store.taint_resource(self._tenant, section, resource.name)
             if resource.is_path:
                 for above in _above(resource.name):
-                    self._store.taint_resource(self._tenant, section, _BELOW + above)
+                    self._store.taint_resource(self._tenant, section, below(above))
 
     def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
         """Tell whether one of the resources, something that it lies in, or something in it holds untrusted data.
@@ -110,7 +106,7 @@ class Resources:
 def _reaching(resource: Named) -> Iterator[str]:
     yield resource.name
     if resource.is_path:
-        yield _BELOW + resource.name
+        yield below(resource.name)
         yield from _above(resource.name)
 
 
