@@ -112,16 +112,12 @@ def parse(raw: bytes, limits: Limits = ARGUMENTS, *, mends_text: bool = False) -
     except UnicodeDecodeError:
         raise _error("encoding") from None
     countable = _check_structure(raw, limits)
-    flaws: list[_Flaw] = []
-    try:
-        value: JSON = _reader(limits, flaws).decode(text)
-    except (ValueError, RecursionError):
-        raise _error("syntax") from None
+    value, is_flawed = _decoded(text, limits.max_key_bytes)
     # The value needs a closer look only where the bytes alone cannot exclude a flaw.
     escaped = b"\\u" in raw and _NUL_OR_SURROGATE.search(raw)
     if escaped and mends_text:
         value = _mended(value)
-    if flaws or escaped or not countable or len(raw) > limits.max_string_bytes:
+    if is_flawed or escaped or not countable or len(raw) > limits.max_string_bytes:
         _Walk(limits).visit(value)
     return value
 
@@ -174,7 +170,31 @@ class _Flaw:
     name: str | None = None
 
 
-def _reader(limits: Limits, flaws: list[_Flaw]) -> json.JSONDecoder:
+def _decoded(text: str, max_key_bytes: int) -> tuple[JSON, bool]:
+    """Return the value of a text, and whether there is a flaw in it.
+
+    Readers are used again, each by one thread at a time: making one takes longer than reading a short text.
+    """
+    idle = _IDLE.setdefault(max_key_bytes, [])
+    try:
+        decoder, flaws = idle.pop()
+    except IndexError:
+        flaws = []
+        decoder = _reader(max_key_bytes, flaws)
+    try:
+        value: JSON = decoder.decode(text)
+    except (ValueError, RecursionError):
+        raise _error("syntax") from None
+    is_flawed = bool(flaws)
+    flaws.clear()
+    idle.append((decoder, flaws))
+    return value, is_flawed
+
+
+_IDLE: dict[int, list[tuple[json.JSONDecoder, list[_Flaw]]]] = {}
+
+
+def _reader(max_key_bytes: int, flaws: list[_Flaw]) -> json.JSONDecoder:
     """Make the standard C scanner, with hooks for everything it is lenient about.
 
     A hook does not raise, because it does not know where it is: it leaves a `_Flaw` in its place in the tree
@@ -186,7 +206,7 @@ def _reader(limits: Limits, flaws: list[_Flaw]) -> json.JSONDecoder:
         return flaws[-1]
 
     # No character takes more than four bytes, so a name of fewer characters needs no counting.
-    surely_short = limits.max_key_bytes // 4
+    surely_short = max_key_bytes // 4
 
     def read_object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON] | _Flaw:
         members = dict(pairs)

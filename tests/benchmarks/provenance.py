@@ -1,11 +1,11 @@
 """What provenance and labels add to one call: `python tests/benchmarks/provenance.py [CALLS] [HISTORY …]`.
 
 Each kind of call is made in runs with 0, 50, 200 and 800 earlier results of 4 KB, with and without provenance, all of
-them in turn, so that a busy machine is busy for all of them. Every tenth earlier call wrote a text of 300 bytes, and
-another run of the tenant, which had read untrusted text, sent 50 of them, which the state file on disk remembers. The
-kinds: `mails` returns ten mails as JSON, of which half are the organisation's and half are anybody's and hidden;
-`file` returns 4 KB of the organisation's own text; `send` has four arguments (an address out of an earlier result, a
-date, a title, a text) and returns an id; `both` has the four arguments and returns the mails.
+them in turn, so that a busy machine is busy for all of them. Every tenth earlier call wrote a text of 300 bytes. In
+half of the runs the tenant's state file on disk remembers 50 more, which another run sent that had read untrusted text
+(`heard`). The kinds: `mails` returns ten mails as JSON, of which half are the organisation's and half are anybody's and
+hidden; `file` returns 4 KB of the organisation's own text; `send` has four arguments (an address out of an earlier
+result, a date, a title, a text) and returns an id; `both` has the four arguments and returns the mails.
 
 "Without" is what any proxy does: the canonical form of the result. Prints the medians of what the ledger adds and of
 its steps; of what it adds also the tenth percentile, which other work on the machine disturbs least, and the mean,
@@ -40,9 +40,7 @@ from trionyx_proxy.state import RunStore
 HISTORIES = (0, 50, 200, 800)
 BUDGET_US = 300
 KEY = b"k" * 32
-OVERHEARD = 50
-"""Texts that another run sent."""
-
+HEARD = (0, 50)
 CLOCK = time.thread_time
 PROMPT = (
     "Read the mails of this week and book a lunch with Sarah on May 20th 2024 at 12:30, then send the plan to "
@@ -159,13 +157,16 @@ class Traffic:
 
     Args:
         history: earlier results.
-        store: remembers what other runs wrote.
+        heard: texts that another run of the tenant sent.
+        store: remembers them.
     """
 
-    def __init__(self, history: int, store: RunStore) -> None:
+    def __init__(self, history: int, heard: int, store: RunStore) -> None:
         self._random = random.Random(history)  # noqa: S311 - figures, not secrets
         self._entries = entries()
-        resources = Resources(store, "acme", f"run {history}", KEY)
+        tenant = f"{history} {heard}"
+        overhear(store, tenant, heard)
+        resources = Resources(store, tenant, "run", KEY)
         self._ledger = Ledger(Index(prompt_words(PROMPT, KEY), KEY), Handles(), resources)
         self._known = ["jonas@corp.example"]
         self._number = 0
@@ -238,11 +239,11 @@ class Traffic:
         )  # fmt: skip
 
 
-def overhear(store: RunStore) -> None:
-    """Have another run of the tenant send texts that nobody vouches for."""
+def overhear(store: RunStore, tenant: str, count: int) -> None:
+    """Have another run of a tenant send so many texts that nobody vouches for."""
     random_ = random.Random(1)  # noqa: S311 - figures, not secrets
-    other = Resources(store, "acme", "another run", KEY)
-    for _ in range(OVERHEARD):
+    other = Resources(store, tenant, "another run", KEY)
+    for _ in range(count):
         other.tell(other.hearsay().digests(prose(random_, 300), lambda _: False, None))
 
 
@@ -262,36 +263,36 @@ def main() -> None:
     calls, histories = max(2, (arguments or [60])[0]), tuple(arguments[1:]) or HISTORIES
     with tempfile.TemporaryDirectory() as directory:
         store = RunStore.open(Path(directory) / "state")
-        overhear(store)
-        measure({history: Traffic(history, store) for history in histories}, calls)
+        pairs = product(histories, HEARD)
+        measure({(history, heard): Traffic(history, heard, store) for history, heard in pairs}, calls)
         store.close()
 
 
-def measure(runs: Mapping[int, Traffic], calls: int) -> None:
-    """Make so many calls of each kind in each run, and print what they took."""
-    histories = tuple(runs)
+def measure(runs: Mapping[tuple[int, int], Traffic], calls: int) -> None:
+    """Make so many calls of each kind in each run, by its history and what was heard; print what they took."""
     yards: list[float] = []
-    taken: dict[tuple[str, int], list[dict[str, float]]] = {}
+    taken: dict[tuple[str, int, int], list[dict[str, float]]] = {}
     for _ in range(calls):
-        for history, traffic in runs.items():
+        for (history, heard), traffic in runs.items():
             for kind in ("mails", "file", "send", "both"):
                 yards.append(yardstick())
-                taken.setdefault((kind, history), []).append(traffic.call(kind))
+                taken.setdefault((kind, heard, history), []).append(traffic.call(kind))
     yard = statistics.median(yards)
     sizes = [size for traffic in runs.values() for size in traffic.sizes]
     print(f"yardstick {yard:.0f}us; mails of {statistics.mean(sizes):.0f} bytes; times in microseconds")
     columns = (*STEPS, "bare", "beside", "added")
-    print(f"{'call':6} {'history':>7} " + " ".join(f"{column:>8}" for column in columns)
+    print(f"{'call':6} {'heard':>5} {'history':>7} " + " ".join(f"{column:>8}" for column in columns)
           + f" {'p10':>8} {'mean':>8} {'yards':>6} {'of 300us':>9} {'growth':>7}")  # fmt: skip
-    for (kind, history), rows in sorted(taken.items(), key=lambda item: (item[0][0], item[0][1])):
+    shortest = min(history for history, _ in runs)
+    for (kind, heard, history), rows in sorted(taken.items()):
         medians = {column: statistics.median(row[column] for row in rows) for column in columns}
-        first = statistics.median(row["added"] for row in taken[kind, histories[0]])
+        first = statistics.median(row["added"] for row in taken[kind, heard, shortest])
         mean = statistics.mean(row["added"] for row in rows)
         least = statistics.quantiles((row["added"] for row in rows), n=10)[0]
         added = medians["added"]
         figures = " ".join(f"{figure:>8.0f}" for figure in (*medians.values(), least, mean))
         ratios = f"{added / yard:>6.2f} {added / BUDGET_US:>8.2f}x {added / first:>6.2f}x"
-        print(f"{kind:6} {history:>7} {figures} {ratios}")
+        print(f"{kind:6} {heard:>5} {history:>7} {figures} {ratios}")
 
 
 if __name__ == "__main__":

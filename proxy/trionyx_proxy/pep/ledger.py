@@ -88,6 +88,9 @@ class ResourceTaint(Protocol):
     def hearsay(self) -> Hearsay:
         """Return what other runs wrote so."""
 
+    def heard(self) -> Hearsay:
+        """Return the same as far as it was looked up before."""
+
 
 @dataclass(slots=True)
 class _Sent:
@@ -217,7 +220,7 @@ class Ledger:
 
     def _tell(self, texts: Iterable[Unvouched], *, tainted: bool) -> None:
         """Have later runs know what is written where no resource is named."""
-        hearsay = self._resources.hearsay()
+        hearsay = self._resources.heard()
         told: set[bytes] = set()
         for one in texts:
             told |= self.index.told(hearsay, one.text, tainted=tainted or one.is_hidden)

@@ -78,6 +78,10 @@ class Resources:
                 self._hearsay.is_full = True
         return self._hearsay
 
+    def heard(self) -> Hearsay:
+        """Return the same without asking for more; enough for whoever wants digests."""
+        return self._hearsay
+
     def taint(self, section: str, resources: Iterable[Named]) -> None:
         """Remember durably that resources hold untrusted data.
 

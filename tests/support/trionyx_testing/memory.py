@@ -30,6 +30,9 @@ class TaintedNames:
     def hearsay(self) -> Hearsay:
         return self.told
 
+    def heard(self) -> Hearsay:
+        return self.told
+
 
 def ledger(prompt: str = "", resources: TaintedNames | None = None) -> Ledger:
     return Ledger(Index(prompt_words(prompt, KEY), KEY), Handles(), resources or TaintedNames())
