@@ -162,6 +162,48 @@ IDENTIFIERS = st.builds(
 )
 
 
+SHORT = ["pay2.com", "m4x.io", "x.ai", "10.20.30.40", "INV-1234", "PROJ-77", "/tmp/x1", "~/r2.py", "/a/b/c"]
+
+
+@pytest.mark.parametrize("named", SHORT)
+@pytest.mark.parametrize(
+    "form", ["see {} now", "\u8bf7\u8bbf\u95ee{}\u4ed8\u6b3e", "site={}", "lies at x={}&y"]
+)
+def test_a_short_identifier_is_told_also_where_it_is_tied_to_something(named: str, form: str) -> None:
+    if form != "see {} now" and named[0] in "~/":
+        return  # there it is a part of an address
+    hearsay = heard(form.format(named))
+    assert signs(hearsay, f"Emma shared {named}", named) == {0, 1}
+
+
+@pytest.mark.parametrize("kind", [A.ID, A.REVISION, A.HOST, A.PATH, A.URL])
+@pytest.mark.parametrize("named", ["fix-login", "q3/report", "a-b", "24-hour"])
+def test_whatever_has_marks_is_doubtful_in_a_field_of_names_and_not_in_prose(named: str, kind: A) -> None:
+    hearsay = heard(f"Please look at {named} today.")
+    assert signs(hearsay, named, "other-login", kind=kind) == {0}
+    assert not signs(hearsay, f"It is {named.replace('-', ' ').replace('/', ' ')} again.")
+
+
+@pytest.mark.parametrize(
+    "word", ["follow-up", "and/or", "10:30", "10:30am", "24-hour", "e.g.", "done.The", "/help", "3.5"]
+)
+def test_honest_words_with_marks_are_not_told_by_themselves(word: str) -> None:
+    assert not signs(heard(f"Please {word} today."), f"We {word} tomorrow", word.strip("/."), f"{word}: no")
+
+
+def test_a_vouched_identifier_is_not_told_for_what_it_is_tied_to() -> None:
+    hearsay = heard("see site=corp.example now", vouched=("corp.example",))
+    assert not signs(hearsay, "Ask at corp.example")
+
+
+def test_words_that_were_looked_at_are_forgotten_beyond_a_bound() -> None:
+    hearsay = heard(ORDER)
+    many = " ".join(f"w{number:x}" for number in range(40_000))
+    assert not signs(hearsay, many)
+    assert sum(map(len, hearsay._weights)) < 1 << 20
+    assert signs(hearsay, f"{many} {ORDER}") == {0}
+
+
 @given(
     st.lists(OTHER_WORDS, max_size=4), IDENTIFIERS, st.sampled_from(["{}", "({})", "{}.", "<{}>,", '"{}"!'])
 )

@@ -99,6 +99,29 @@ def test_the_limit_on_arguments_does_not_tell_how_a_hidden_text_is_spelled() -> 
 
 
 @pytest.mark.guarantee("G31")
+def test_the_limit_on_arguments_does_not_tell_how_long_a_text_is_that_is_shown_without_its_size() -> None:
+    def fitting(size: int) -> int:
+        memory = ledger()
+        target = Admission(Catalog.from_data(DATA), memory)
+        texts = {"properties": {"text": {"type": "array", "items": {"type": "string"}}}}
+        assert target.pin("t", "test", [descriptor("note") | {"inputSchema": texts}]) == ()
+        hidden = Hidden(
+            memory.handles.mint(), "/body", ArgumentType.TEXT, Label(Integrity.PUBLIC), "x" * size
+        )
+        memory.handles.put(hidden)
+        return max(
+            count
+            for count in range(60)
+            if isinstance(
+                admit(target, {"name": "t__note", "arguments": {"text": [hidden.token] * count}}), Request
+            )
+        )
+
+    assert fitting(1) == fitting(4_096) > 1
+    assert fitting(4_097) == fitting(40_000) > 1
+
+
+@pytest.mark.guarantee("G31")
 @pytest.mark.parametrize(
     ("by", "text", "given", "is_admitted"),
     [

@@ -11,8 +11,9 @@ from trionyx_proxy.catalog import ArgumentType, Catalog, ToolEntry
 from trionyx_proxy.core.label import Integrity, Label
 from trionyx_proxy.core.request import CallId, Request, Tool
 from trionyx_proxy.pep.placing import Resolved
+from trionyx_proxy.provenance import Hearsay
 from trionyx_proxy.provenance.shown import Shown
-from trionyx_testing.memory import TaintedNames, ledger
+from trionyx_testing.memory import KEY, TaintedNames, ledger
 
 pytestmark = pytest.mark.guarantee("G30")
 
@@ -59,7 +60,8 @@ def sent(texts: list[str], *, is_foreseen: bool, is_ended: bool = False) -> set[
     if is_ended:
         memory.ended(CallId("c1"))
     memory.sent(requests[-1], entry(), tainted=True, brings_taint=True)
-    told = resources.hearsay()
+    told = Hearsay(KEY)
+    told.learn(b"".join(resources.told))
     return {text for text in (ONE, OTHER) if told.signs(Shown([text]), [ArgumentType.TEXT])}
 
 

@@ -263,10 +263,16 @@ class Ledger:
         return found
 
     def _remember(self, request: Request, found: list[Unvouched], *, tainted: bool) -> None:
-        if request.tool.effect not in _READING:
+        is_reading = request.tool.effect in _READING
+        if not is_reading:
             self.index.wrote(_texts(found))
-        elif request.tool.catalog != NATIVE:
-            self.index.asked((one.text for one in found if not one.is_name), tainted=tainted)
+        if request.tool.catalog == NATIVE:
+            return
+        if is_reading:
+            found = [one for one in found if not one.is_name]
+            self.index.asked(_texts(found), tainted=tainted)
+        said = [(one.text, tainted or one.is_hidden) for one in found]
+        self.index.said(self._resources.heard(), said)
 
     def catch_up(self) -> None:
         """Learn what waits to be learnt, and prepare for results; for when nobody waits for this run."""

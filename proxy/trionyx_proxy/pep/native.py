@@ -23,6 +23,7 @@ from trionyx_proxy.pep.upstream import OnProgress
 from trionyx_proxy.provenance import Budget, Hidden, Reading, normal
 from trionyx_proxy.provenance.budget import bits
 from trionyx_proxy.provenance.mentions import in_order
+from trionyx_proxy.provenance.values import MAX_VALUE_CHARS
 
 NAMING: Final = {
     "email": ArgumentType.EMAIL,
@@ -165,7 +166,10 @@ class NativeTools:
         kind = given["type"]
         self._charge(self._cost(given))
         if kind in NAMING:
-            named = in_order(NAMING[kind], text)
+            # Where the limit on arguments counts it, a longer one would tell that it is longer.
+            named = [
+                value for value in in_order(NAMING[kind], text) if len(value.encode()) <= MAX_VALUE_CHARS
+            ]
             if which >= len(named):
                 raise _Unanswerable(f"the text holds no such {kind}")
             part = Hidden(

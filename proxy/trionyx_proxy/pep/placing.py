@@ -136,7 +136,9 @@ class _Placing:
         if not isinstance(hidden.content, str):
             raise ArgumentError("handle", pointer(path), "the handle stands for something else than text")
         # By what the agent knows of it alone: the limit must not tell how many characters of it need escapes.
-        size = hidden.size if self._is_measured(hidden.handle) else max(hidden.size, MAX_VALUE_CHARS)
+        size = hidden.size
+        if not self._is_measured(hidden.handle):
+            size = MAX_VALUE_CHARS if size <= MAX_VALUE_CHARS else ARGUMENTS.max_string_bytes
         if self._left is None:
             self._left = ARGUMENTS.max_bytes - len(canonical(self._arguments))
         self._left -= _MAX_ESCAPE * size

@@ -46,10 +46,17 @@ _MAX_PARTS = 3
 
 _SURE_MARK = re.compile("@|://")
 _NUMBERED = re.compile("[0-9]")
+# `done.The` is two sentences.
+_HOST = re.compile(r"(?:[\w-]+\.)+(?:[a-z]{2,}|[A-Z]{2,}|xn--[\w-]+)|[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_TICKET = re.compile(r"[A-Z]{2,}[-_/:#.]?[0-9]{2,}")
+_PLACE = re.compile(r"[/~\\]|\.{1,2}/|[A-Za-z]:\\")
+# Ties an identifier to what stands beside it: a server shows the one without the other.
+_TIED = re.compile(r"[=&?%+~*^$!]+|[^\x00-\x7f]+")
 # Stands around an identifier and is not of it.
 _AROUND = ".:-_#/\\!?"
-# What a digest is of, which is its last byte: a word of a run, one of an identifier, a run, a whole text, a number.
-_WORD, _ANCHOR, _RUN, _WHOLE, _NUMBER = b"w", b"a", b"r", b"=", b"n"
+# What a digest is of, which is its last byte: a word of a run, one of an identifier, a run, a whole text, whatever has
+# marks in it, a number.
+_WORD, _ANCHOR, _RUN, _WHOLE, _LONE, _NUMBER = b"w", b"a", b"r", b"=", b"l", b"n"
 
 # A whole such value is one identifier: what else was written somewhere around it does not make it doubtful.
 _IDENTIFIERS: Final = frozenset({ArgumentType.EMAIL, ArgumentType.IBAN})
@@ -61,6 +68,17 @@ _COMMON: Final = frozenset(
         ArgumentType.DATE,
         ArgumentType.ENUM,
         ArgumentType.INTEGER,
+    }
+)
+_WHOLES, _NAMED_WHOLE = (_WHOLE,), (_WHOLE, _LONE)
+# A field that holds nothing but a name of something: there `fix-login` is one, in prose it is two words.
+_NAMING: Final = frozenset(
+    {
+        ArgumentType.HOST,
+        ArgumentType.ID,
+        ArgumentType.PATH,
+        ArgumentType.REVISION,
+        ArgumentType.URL,
     }
 )
 _DIALLED: Final = frozenset({ArgumentType.PHONE, ArgumentType.TEXT})
@@ -114,9 +132,14 @@ class Hearsay:
             parts = parted(form, is_vouched)
             found |= self._of_words(parts, suspects)
             for part, vouched in parts:
-                for run in () if vouched else _identifiers(part):
-                    if suspects is None or not suspects.isdisjoint(run):
-                        found |= self._of_run(run, _ANCHOR)
+                for named, names in () if vouched else _named(part, is_vouched):
+                    if len(named) <= MAX_RUN and (suspects is None or not suspects.isdisjoint(named)):
+                        found.add(self._digest(_LONE, "".join(named)))
+                        found |= {self._digest(_WORD, word) for word in named}
+                    for start in range(max(1, len(named) - _MAX_PARTS + 1) if names else 0):
+                        run = named[start : start + _MAX_PARTS]
+                        if suspects is None or not suspects.isdisjoint(run):
+                            found |= self._of_run(run, _ANCHOR)
             if 0 < len(words) <= MAX_RUN:
                 found.add(self._digest(_WHOLE, "".join(words)))
                 found |= {self._digest(_WORD, word) for word in words}
@@ -144,7 +167,7 @@ class Hearsay:
         found -= {position for position in found if kinds[position] in _IDENTIFIERS}
         for position, (line, text, kind) in enumerate(zip(shown.lines, shown.texts, kinds, strict=True)):
             if (
-                self._is_whole(line)
+                self._is_whole(line, _NAMED_WHOLE if kind in _NAMING else _WHOLES)
                 or (kind in _DIALLED and self._is_dialled(text, kind))
                 or (kind in _ACCOUNTS and self._is_account(text, kind))
             ):
@@ -190,9 +213,6 @@ class Hearsay:
         weights = self._weights
         new = set(words).difference(weights)
         if new:
-            if len(weights) + len(new) > _MAX_REMEMBERED:
-                weights.clear()
-                new = set(words)
             told, copy = self._words, self._state.copy
             for word in new:
                 state = copy()
@@ -202,7 +222,10 @@ class Hearsay:
                     weights[word] = 0
                 else:
                     weights[word] = _says(word) + _NAMES * (digest in self._anchors)
-        return bytes(map(weights.__getitem__, words))
+        weighed = bytes(map(weights.__getitem__, words))
+        if len(weights) > _MAX_REMEMBERED:
+            weights.clear()
+        return weighed
 
     def _places(self, words: Sequence[str]) -> Iterator[int]:
         """Yield the places of the words that belong to a written run."""
@@ -230,12 +253,12 @@ class Hearsay:
     def _holds(self, run: Sequence[str]) -> bool:
         return self._digest(_RUN, " ".join(run)) in self._known
 
-    def _is_whole(self, line: str) -> bool:
+    def _is_whole(self, line: str, ways: Sequence[bytes]) -> bool:
         words = line.split(maxsplit=MAX_RUN)
         return (
             0 < len(words) <= MAX_RUN
             and all(self._weighed(words))
-            and self._digest(_WHOLE, "".join(words)) in self._known
+            and any(self._digest(way, "".join(words)) in self._known for way in ways)
         )
 
     def _is_dialled(self, text: str, kind: ArgumentType) -> bool:
@@ -266,9 +289,17 @@ def _says(word: str) -> int:
     return _DENSE if is_dense(word) else _SILENT
 
 
-def _names_something(word: str, parts: Sequence[str]) -> bool:
-    """Whether a word with marks is an identifier, not `follow-up`, `and/or`, `e.g.`, `10:30` or a day."""
-    if _SURE_MARK.search(word) is not None:
+def _names_something(compound: str, word: str, parts: Sequence[str]) -> bool:
+    """Whether a word with marks is an identifier, not `follow-up`, `and/or`, `e.g.`, `10:30`, `24-hour` or a day.
+
+    Args:
+        compound: as it was written.
+        word: without what stands around it.
+        parts: the words in it.
+    """
+    if _SURE_MARK.search(word) is not None or _HOST.fullmatch(word) is not None:
+        return True
+    if _TICKET.fullmatch(word) is not None or (len(parts) > 1 and _PLACE.match(compound) is not None):
         return True
     if any(len(part) >= _MIN_NUMBERED and _NUMBERED.search(part) is not None for part in parts):
         return True
@@ -276,12 +307,12 @@ def _names_something(word: str, parts: Sequence[str]) -> bool:
     return len(named) > 1 and not set(word).isdisjoint("./:_#\\")
 
 
-def _identifiers(text: str) -> Iterator[list[str]]:
-    """Yield the words of each identifier in a text, three by three."""
+def _named(text: str, is_vouched: Callable[[str], bool]) -> Iterator[tuple[list[str], bool]]:
+    """Yield the words of each compound with marks in it, and whether it is an identifier wherever it stands."""
     for compound in compounds(text):
-        word = compound.strip(_AROUND)
-        parts = tokens(word)
-        if not is_marked(word) or not parts or not _names_something(word, parts):
-            continue
-        for start in range(max(1, len(parts) - _MAX_PARTS + 1)):
-            yield parts[start : start + _MAX_PARTS]
+        apart = [piece for piece in _TIED.split(compound) if piece] if _TIED.search(compound) else []
+        for one in (compound, *(piece for piece in apart if not is_vouched(piece))):
+            word = one.strip(_AROUND)
+            parts = tokens(word)
+            if parts and is_marked(word):
+                yield parts, _names_something(one, word, parts)

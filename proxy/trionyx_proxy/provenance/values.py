@@ -35,7 +35,8 @@ MAX_VALUE_CHARS = 4_096
 """Longer values of any kind but text have no normal form."""
 
 _MAX_MARKS = 30
-_MAY_BE_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31}")
+# Some are two marks in one, and two of them are letters as well.
+_MAY_BE_MARKS = re.compile(r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){16}")
 
 _SENTENCE_CHARS = 4 * MAX_CONFORMING_WORDS + 2
 
@@ -86,8 +87,12 @@ def _stream_safe(text: str) -> str:
     kept: list[str] = []
     marks = 0
     for character in text:
-        marks = marks + 1 if unicodedata.combining(character) else 0
-        if marks <= _MAX_MARKS:
+        parts = unicodedata.normalize("NFKD", character)
+        after = next(
+            (n for n, part in enumerate(reversed(parts)) if not unicodedata.combining(part)), len(parts)
+        )
+        marks = marks + after if after == len(parts) else after
+        if marks <= _MAX_MARKS or after < len(parts):
             kept.append(character)
     return "".join(kept)
 

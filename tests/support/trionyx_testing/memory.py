@@ -12,11 +12,12 @@ KEY = b"k" * 32
 
 
 class TaintedNames:
-    """Taint by whole names; what is below a path is not known here. Hearsay of the run itself counts."""
+    """Taint by whole names; what is below a path is not known here. There is no other run."""
 
     def __init__(self) -> None:
         self.names: set[tuple[str, str]] = set()
-        self.told = Hearsay(KEY)
+        self.told: set[bytes] = set()
+        self._heard = Hearsay(KEY)
 
     def taint(self, section: str, resources: Iterable[Named]) -> None:
         self.names |= {(section, resource.name) for resource in resources}
@@ -25,13 +26,13 @@ class TaintedNames:
         return any((section, resource.name) in self.names for resource in resources)
 
     def tell(self, digests: Iterable[bytes]) -> None:
-        self.told.learn(b"".join(digests))
+        self.told |= set(digests)
 
     def hearsay(self) -> Hearsay:
-        return self.told
+        return self._heard
 
     def heard(self) -> Hearsay:
-        return self.told
+        return self._heard
 
 
 def ledger(prompt: str = "", resources: TaintedNames | None = None) -> Ledger:
