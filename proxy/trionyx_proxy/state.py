@@ -12,7 +12,6 @@ is read for, are synced.
 
 from __future__ import annotations
 
-import builtins
 import hashlib
 import sqlite3
 from collections.abc import Mapping
@@ -24,11 +23,13 @@ from trionyx_proxy.arguments import JSON, LINE, canonical, parse
 from trionyx_proxy.core.account import Prompt, PromptWords
 from trionyx_proxy.core.label import Label, decode_label
 from trionyx_proxy.errors import ArgumentError, StateError
+from trionyx_proxy.hearsaytable import HearsayTable
 from trionyx_proxy.statefile import (
     FILE_NAME,
     HEARSAY_KEY,
     Damaged,
     connect,
+    insert_synced,
     locked,
     move_aside,
     reason,
@@ -38,7 +39,6 @@ from trionyx_proxy.token import RunClaims
 
 __all__ = [
     "FILE_NAME",
-    "MAX_HEARSAY_BYTES",
     "MAX_TAINTED",
     "NOTHING_RECORDED",
     "RunStatus",
@@ -49,9 +49,6 @@ __all__ = [
 
 MAX_TAINTED = 10_000
 """Tainted resources of one server in one tenant; with more, everything of that server is tainted."""
-
-MAX_HEARSAY_BYTES = 4_000_000
-"""Hearsay of one tenant, about 5,000 mails of 300 bytes or 20 of 64 KB; with more, anything is hearsay."""
 
 NOTHING_RECORDED = -1
 """`seq` of a run whose log does not exist yet."""
@@ -103,13 +100,15 @@ class RunStore:
 
     Args:
         replaced: where a damaged file was moved when this store was opened, to be reported; else None.
+
+    Attributes:
+        heard: what untrusted runs wrote without naming a resource.
     """
 
     def __init__(self, connection: sqlite3.Connection, replaced: Path | None) -> None:
         self._connection = connection
         self._last: dict[str, tuple[int, Label]] = {}
-        # By tenant: the last row of hearsay that is counted, and the bytes up to there.
-        self._heard: dict[str, tuple[int, int]] = {}
+        self.heard = HearsayTable(connection)
         self.replaced = replaced
 
     @classmethod
@@ -244,70 +243,9 @@ class RunStore:
             raise unusable(error) from error
         return row is not None
 
-    def add_hearsay(self, tenant: str, run: str, digests: bytes) -> None:
-        """Remember, durably, what an untrusted run writes without naming a resource.
-
-        Args:
-            tenant: of the run.
-            run: ULID.
-            digests: keyed, one behind the other.
-
-        Raises:
-            StateError: the file cannot be written; the write must not be forwarded then.
-        """
-        size = self._heard_of(tenant) + len(digests)
-        if size > MAX_HEARSAY_BYTES:
-            self._heard.pop(tenant)  # something may have been cleared since it was counted
-            size = self._heard_of(tenant) + len(digests)
-        kept = _EVERYTHING if size > MAX_HEARSAY_BYTES else digests
-        self._insert("INSERT INTO hearsay (tenant, run, digests) VALUES (?, ?, ?)", tenant, run, kept)
-
-    def _heard_of(self, tenant: str) -> int:
-        """Return how many bytes of hearsay a tenant has, counting what is new."""
-        size: int
-        last, size = self._heard.get(tenant, (0, 0))
-        new = "SELECT id, length(digests) * (tenant = ?2) FROM hearsay WHERE id > ?1 ORDER BY id"
-        try:
-            rows = self._connection.execute(new, (last, tenant)).fetchall()
-        except sqlite3.Error as error:
-            raise unusable(error) from error
-        size += sum(length for _, length in rows)
-        self._heard[tenant] = rows[-1][0] if rows else last, size
-        return size
-
-    def hearsay(self, tenant: str, run: str, after: int) -> builtins.list[tuple[int, bytes | None]]:
-        """Return what was written since an earlier answer: ids and digests, no digests for anything.
-
-        Args:
-            tenant: of the run.
-            run: the one that asks. What it wrote itself, which it knows better, and what other tenants wrote is None.
-            after: the highest id of the earlier answer, or 0.
-
-        Raises:
-            StateError: the file cannot be read.
-        """
-        found = (
-            "SELECT id, CASE WHEN tenant = ?2 AND (run != ?3 OR digests = x'') THEN digests END FROM hearsay "
-            "WHERE id > ?1 UNION ALL "
-            "SELECT ?1, x'' FROM tainted_resource WHERE tenant = '' AND server = '' AND resource = x''"
-        )
-        try:
-            return self._connection.execute(found, (after, tenant, run)).fetchall()
-        except sqlite3.Error as error:
-            raise unusable(error) from error
-
     def _taint(self, tenant: str, server: str, digest: bytes) -> None:
-        self._insert("INSERT OR IGNORE INTO tainted_resource VALUES (?, ?, ?)", tenant, server, digest)
-
-    def _insert(self, statement: str, tenant: str, server: str, digests: bytes) -> None:
-        try:
-            self._connection.execute("PRAGMA synchronous = FULL")
-            try:
-                self._connection.execute(statement, (tenant, server, digests))
-            finally:
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.Error as error:
-            raise unusable(error) from error
+        statement = "INSERT OR IGNORE INTO tainted_resource VALUES (?, ?, ?)"
+        insert_synced(self._connection, statement, (tenant, server, digest))
 
     def _remembered(self, run: str) -> tuple[int, Label]:
         if run not in self._last:

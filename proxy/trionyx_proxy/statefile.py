@@ -70,11 +70,12 @@ class Damaged(Exception):
     """The file is there and is not a store that this release can trust."""
 
 
-def connect(path: Path, *, is_lost: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, is_lost: bool = False, must_exist: bool = False) -> sqlite3.Connection:
     """Open or create the file with its tables; the caller holds `locked`.
 
     Args:
         path: of the file.
+        must_exist: it is not made, and one without tables, which another process may be about to make, is damaged.
         is_lost: if it is new, there was another one: what of all servers was tainted is not known, so everything is.
 
     Raises:
@@ -82,13 +83,14 @@ def connect(path: Path, *, is_lost: bool = False) -> sqlite3.Connection:
         StateError: it was written by a newer release.
         OSError, sqlite3.Error: the machine does not let it be used.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    made = 0 if must_exist else os.O_CREAT
+    os.close(os.open(path, os.O_RDWR | made | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     path.chmod(0o600)  # SQLite gives its side files the mode of the main file
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
     # Damaged text is read as far as it goes; what matters is decoded from bytes, strictly.
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
-        _prepare(connection, is_lost=is_lost)
+        _prepare(connection, is_lost=is_lost, must_exist=must_exist)
     except BaseException as error:
         connection.close()
         if isinstance(error, UnicodeDecodeError):  # SQLite quotes what it found
@@ -102,11 +104,13 @@ def connect(path: Path, *, is_lost: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, *, is_lost: bool) -> None:
+def _prepare(connection: sqlite3.Connection, *, is_lost: bool, must_exist: bool) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise Damaged("it is damaged")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0 and must_exist:
+        raise Damaged("it is empty")
     if version > FORMAT:
         raise StateError("the state file was written by a newer release")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -167,3 +171,19 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         return (error.strerror or "cannot be opened").lower()
     return str(error).splitlines()[0][:200].lower() if str(error) else "unknown"
+
+
+def insert_synced(connection: sqlite3.Connection, statement: str, values: tuple[str, str, bytes]) -> int:
+    """Insert a row, durable when this returns, and return its id.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        try:
+            return connection.execute(statement, values).lastrowid or 0
+        finally:
+            connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error as error:
+        raise unusable(error) from error

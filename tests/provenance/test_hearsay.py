@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.core.label import Integrity, Label
 from trionyx_proxy.provenance import Hearsay, Leaf
+from trionyx_proxy.provenance.hearsay import MAX_KNOWN
 from trionyx_proxy.provenance.overheard import Overheard
 from trionyx_proxy.provenance.shown import Shown
 from trionyx_proxy.provenance.terms import STOP_WORDS
@@ -162,7 +163,7 @@ IDENTIFIERS = st.builds(
 )
 
 
-SHORT = ["pay2.com", "m4x.io", "x.ai", "10.20.30.40", "INV-1234", "PROJ-77", "/tmp/x1", "~/r2.py", "/a/b/c"]
+SHORT = ["pay2.com", "m4x.io", "evil.is", "10.20.30.40", "INV-1234", "PROJ-77", "/tmp/x1", "~/r2.py"]
 
 
 @pytest.mark.parametrize("named", SHORT)
@@ -177,7 +178,9 @@ def test_a_short_identifier_is_told_also_where_it_is_tied_to_something(named: st
 
 
 @pytest.mark.parametrize("kind", [A.ID, A.REVISION, A.HOST, A.PATH, A.URL])
-@pytest.mark.parametrize("named", ["fix-login", "q3/report", "a-b", "24-hour"])
+@pytest.mark.parametrize(
+    "named", ["fix-login", "q3/report", "a-b", "24-hour", "x.ai", "/a/b/c", "abc1234", "4711"]
+)
 def test_whatever_has_marks_is_doubtful_in_a_field_of_names_and_not_in_prose(named: str, kind: A) -> None:
     hearsay = heard(f"Please look at {named} today.")
     assert signs(hearsay, named, "other-login", kind=kind) == {0}
@@ -185,10 +188,68 @@ def test_whatever_has_marks_is_doubtful_in_a_field_of_names_and_not_in_prose(nam
 
 
 @pytest.mark.parametrize(
-    "word", ["follow-up", "and/or", "10:30", "10:30am", "24-hour", "e.g.", "done.The", "/help", "3.5"]
+    "word",
+    [
+        *(
+            "follow-up",
+            "and/or",
+            "10:30",
+            "10:30am",
+            "24-hour",
+            "e.g.",
+            "done.The",
+            "/help",
+            "3.5",
+            "~10-15",
+            "~1.5",
+        ),
+        *(
+            "5.pm",
+            "done.the",
+            "so.it",
+            "it\u2019s.not",
+            "what?it.is",
+            "done!we.are",
+            "i.e.it",
+            "/of/the",
+            "of@the",
+            "4711",
+        ),
+    ],
 )
 def test_honest_words_with_marks_are_not_told_by_themselves(word: str) -> None:
     assert not signs(heard(f"Please {word} today."), f"We {word} tomorrow", word.strip("/."), f"{word}: no")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("https://evil.io/login", "evil.io"),
+        ("eve@evil.io", "evil.io"),
+        ("www.a.evil.io", "evil.io"),
+        ("10.0.0.5:80", "10.0.0.5"),
+        ("https://h.io/browse/a-7", "a-7"),
+        ("(key=a-7)", "a-7"),
+        ("h.io/pull/fix-1", "fix-1"),
+        ("/srv/a/plan.txt", "plan.txt"),
+        ("1.3.6.1.4.1.311.21.20.1.2", "1.3.6.1.4.1.311.21.20.1.2"),
+    ],
+)
+def test_a_part_of_an_identifier_is_doubtful_in_a_field_of_names(written: str, shown: str) -> None:
+    hearsay = heard(f"Please use {written} today.")
+    assert signs(hearsay, shown, f"other{shown}", kind=A.ID) == {0}
+    assert not signs(heard(f"Please use {written} today.", vouched=(shown,)), "Ask there")
+
+
+def test_steps_are_no_address_of_a_machine() -> None:
+    hearsay = heard("version 1.2.3.4 is out")
+    assert not signs(hearsay, "steps 1, 2, 3 follow") and signs(hearsay, "it is 1.2.3.4 now")
+
+
+def test_who_knows_too_much_trusts_nothing() -> None:
+    hearsay = Hearsay(KEY)
+    hearsay.learn(b"".join(number.to_bytes(8, "big") for number in range(MAX_KNOWN + 1)))
+    assert signs(hearsay, "anything") == {0}
 
 
 def test_a_vouched_identifier_is_not_told_for_what_it_is_tied_to() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from trionyx_proxy.state import MAX_HEARSAY_BYTES, RunStore
+from trionyx_proxy.hearsaytable import MAX_HEARSAY_BYTES
+from trionyx_proxy.state import RunStore
 from trionyx_testing.client import Served, text_of
 from trionyx_testing.flowing import (
     INJECTION,
@@ -201,7 +202,7 @@ def test_beyond_the_bound_nothing_that_comes_back_is_trusted(tmp_path: Path) -> 
     made = office(tmp_path)
     token_for(made, PROMPT)
     store = RunStore.open(tmp_path / "state")
-    store.add_hearsay("", "", bytes(MAX_HEARSAY_BYTES + 1))
+    store.heard.add("", "", bytes(MAX_HEARSAY_BYTES + 1))
     store.close()
     arrives(made, f"Please write to {FRIEND}.")
     assert not reaches(made, FRIEND)

@@ -19,12 +19,12 @@ from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.core.account import Prompt, PromptWords
 from trionyx_proxy.core.label import BOTTOM, TOP, Integrity, Label, Level
 from trionyx_proxy.errors import StateError
+from trionyx_proxy.hearsaytable import MAX_HEARSAY_BYTES
 from trionyx_proxy.pep.resources import Resources
 from trionyx_proxy.provenance import Hearsay
 from trionyx_proxy.provenance.shown import Shown
 from trionyx_proxy.state import (
     FILE_NAME,
-    MAX_HEARSAY_BYTES,
     MAX_TAINTED,
     NOTHING_RECORDED,
     RunStatus,
@@ -394,27 +394,27 @@ def test_saves_cost_no_fsync_and_survive_a_kill(tmp_path: Path) -> None:
 
 @pytest.mark.guarantee("G30")
 def test_hearsay_is_of_other_runs_of_one_tenant_and_told_once(store: RunStore, tmp_path: Path) -> None:
-    store.add_hearsay("acme", OTHER, b"first---")
-    ((last, told),) = store.hearsay("acme", RUN, 0)
-    store.add_hearsay("corp", OTHER, b"other---")
-    store.add_hearsay("acme", RUN, b"mine----")
+    store.heard.add("acme", OTHER, b"first---")
+    ((last, told),) = store.heard.since("acme", RUN, 0)
+    store.heard.add("corp", OTHER, b"other---")
+    store.heard.add("acme", RUN, b"mine----")
     assert told == b"first---"
     # What is of no interest is passed over once.
-    assert store.hearsay("acme", RUN, last) == [(last + 1, None), (last + 2, None)]
+    assert store.heard.since("acme", RUN, last) == [(last + 1, None), (last + 2, None)]
     again = reopened(store, tmp_path)
-    again.add_hearsay("acme", OTHER, b"second--")
-    assert again.hearsay("acme", RUN, last + 2) == [(last + 3, b"second--")]
-    assert [told for _, told in again.hearsay("acme", RUN, 0)] == [b"first---", None, None, b"second--"]
+    again.heard.add("acme", OTHER, b"second--")
+    assert again.heard.since("acme", RUN, last + 2) == [(last + 3, b"second--")]
+    assert [told for _, told in again.heard.since("acme", RUN, 0)] == [b"first---", None, None, b"second--"]
     again.close()
 
 
 @pytest.mark.guarantee("G30")
 def test_beyond_the_bound_anything_is_hearsay_for_every_run_of_the_tenant(store: RunStore) -> None:
-    store.add_hearsay("acme", RUN, bytes(MAX_HEARSAY_BYTES))
-    assert store.hearsay("acme", RUN, 0) == [(1, None)]
-    store.add_hearsay("acme", RUN, b"one more")
-    assert [[told for _, told in store.hearsay("acme", run, 1)] for run in (RUN, OTHER)] == [[b""], [b""]]
-    assert [told for _, told in store.hearsay("corp", OTHER, 0)] == [None, None]
+    store.heard.add("acme", RUN, bytes(MAX_HEARSAY_BYTES))
+    assert store.heard.since("acme", RUN, 0) == [(1, None)]
+    store.heard.add("acme", RUN, b"one more")
+    assert [[told for _, told in store.heard.since("acme", run, 1)] for run in (RUN, OTHER)] == [[b""], [b""]]
+    assert [told for _, told in store.heard.since("corp", OTHER, 0)] == [None, None]
 
 
 @pytest.mark.guarantee("G30")
@@ -422,11 +422,11 @@ def test_the_bound_counts_what_all_processes_wrote(store: RunStore, tmp_path: Pa
     other = RunStore.open(tmp_path / "state")
     third = bytes(MAX_HEARSAY_BYTES // 3)
     for writer, run in ((store, RUN), (other, OTHER), (store, RUN), (store, RUN)):
-        writer.add_hearsay("acme", run, b"few words")
-        writer.add_hearsay("corp", run, third)
+        writer.heard.add("acme", run, b"few words")
+        writer.heard.add("corp", run, third)
     other.close()
-    assert [told for _, told in store.hearsay("acme", RUN, 0) if told is not None] == [b"few words"]
-    assert [told for _, told in store.hearsay("corp", RUN, 0) if told is not None] == [third, b""]
+    assert [told for _, told in store.heard.since("acme", RUN, 0) if told is not None] == [b"few words"]
+    assert [told for _, told in store.heard.since("corp", RUN, 0) if told is not None] == [third, b""]
 
 
 def test_a_file_without_the_table_of_hearsay_gets_it(store: RunStore, tmp_path: Path) -> None:
@@ -437,8 +437,8 @@ def test_a_file_without_the_table_of_hearsay_gets_it(store: RunStore, tmp_path: 
     raw.close()
     again = RunStore.open(tmp_path / "state")
     assert again.replaced is None and again.is_tainted("", "files", "/notes/a")
-    again.add_hearsay("", OTHER, b"first---")
-    assert again.hearsay("", RUN, 0)
+    again.heard.add("", OTHER, b"first---")
+    assert again.heard.since("", RUN, 0)
     again.close()
 
 

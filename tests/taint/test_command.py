@@ -113,7 +113,7 @@ def test_what_a_run_mailed_is_its_readers_word_again(
 
 def test_what_is_kept_is_told(made: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     store = RunStore.open(made.root / "state")
-    store.add_hearsay("", "01J00000000000000000000ONE", b"")
+    store.heard.add("", "01J00000000000000000000ONE", b"")
     store.taint_resource("", "git", "")
     store.close()
     assert taint(made, "list") == 0
@@ -151,6 +151,9 @@ def test_only_approvers_clear(made: Workspace, capsys: pytest.CaptureFixture[str
         (("clear", "--written-by", "01J00000000000000000000ONE"), 4),
         (("clear", "--written-by", "01J00000000000000000000ONE", "--resource", "/notes"), 2),
         (("clear", "--everything", "--tenant", "acme"), 2),
+        (("clear", "--section", ""), 2),  # the mark of a lost file has no section
+        (("clear", "--section", "filesystem", "--resource", "", "--resource", "below"), 2),
+        (("clear", "--section", "files\udcff"), 2),
     ],
 )
 def test_what_names_nothing_changes_nothing_and_leaves_no_record(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -20,11 +20,10 @@ from trionyx_proxy.pep.delivery import sealed_result
 from trionyx_proxy.pep.designation import described, is_name, resources_of, scope_of
 from trionyx_proxy.pep.origin_fact import day_integrity, origin_fact
 from trionyx_proxy.pep.placing import Resolved, resolve
-from trionyx_proxy.pep.resources import Named
+from trionyx_proxy.pep.resources import ResourceTaint
 from trionyx_proxy.provenance import (
     NOWHERE,
     Handles,
-    Hearsay,
     Hidden,
     Index,
     Origin,
@@ -71,25 +70,6 @@ class Unvouched(NamedTuple):
     text: str
     is_hidden: bool
     is_name: bool
-
-
-class ResourceTaint(Protocol):
-    """The part of `pep.resources.Resources` that a ledger needs."""
-
-    def taint(self, section: str, resources: Iterable[Named]) -> None:
-        """Remember durably that resources hold untrusted data."""
-
-    def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
-        """Tell whether one of the resources holds untrusted data."""
-
-    def tell(self, digests: Iterable[bytes]) -> None:
-        """Remember durably what is written without naming a resource."""
-
-    def hearsay(self) -> Hearsay:
-        """Return what other runs wrote so."""
-
-    def heard(self) -> Hearsay:
-        """Return the same as far as it was looked up before."""
 
 
 @dataclass(slots=True)
@@ -207,24 +187,26 @@ class Ledger:
         if foreseen is not request:
             found = self._untrusted(request, entry)
         section = request.tool.catalog
+        told: set[bytes] | None = None
         if section == NATIVE:
             pass  # what is said to another run keeps its label
-        elif entry.resource is None or not entry.resource.writes:
-            self._tell(found, tainted=tainted)
+        elif _is_unnamed(entry):
+            told = self._told(found, tainted=tainted)
+            self._resources.tell(told)
         else:
             named = resources_of(request, entry)
             # What is moved or copied stays what it was.
             if found or brings_taint or self._resources.is_tainted(section, named):
                 self._resources.taint(section, named)
-        self._remember(request, found, tainted=tainted)
+        self._remember(request, entry, found, tainted=tainted, told=told)
 
-    def _tell(self, texts: Iterable[Unvouched], *, tainted: bool) -> None:
-        """Have later runs know what is written where no resource is named."""
+    def _told(self, texts: Iterable[Unvouched], *, tainted: bool) -> set[bytes]:
+        """Return what later runs must know of what is written where no resource is named."""
         hearsay = self._resources.heard()
         told: set[bytes] = set()
         for one in texts:
             told |= self.index.told(hearsay, one.text, tainted=tainted or one.is_hidden)
-        self._resources.tell(told)
+        return told
 
     def _untrusted(self, request: Request, entry: ToolEntry) -> list[Unvouched]:
         """Return the texts of a call that nothing vouches for.
@@ -259,10 +241,18 @@ class Ledger:
             tainted: the run had been shown untrusted text.
         """
         found = self._untrusted(request, entry)
-        self._remember(request, found, tainted=tainted)
+        self._remember(request, entry, found, tainted=tainted)
         return found
 
-    def _remember(self, request: Request, found: list[Unvouched], *, tainted: bool) -> None:
+    def _remember(
+        self,
+        request: Request,
+        entry: ToolEntry,
+        found: list[Unvouched],
+        *,
+        tainted: bool,
+        told: set[bytes] | None = None,
+    ) -> None:
         is_reading = request.tool.effect in _READING
         if not is_reading:
             self.index.wrote(_texts(found))
@@ -271,8 +261,11 @@ class Ledger:
         if is_reading:
             found = [one for one in found if not one.is_name]
             self.index.asked(_texts(found), tainted=tainted)
-        said = [(one.text, tainted or one.is_hidden) for one in found]
-        self.index.said(self._resources.heard(), said)
+        # The run recognises its own words as later runs do: that goes further than the index in places.
+        if told is None and (is_reading or _is_unnamed(entry)):
+            told = self._told(found, tainted=tainted)
+        if told:
+            self._resources.heard().learn(b"".join(told))
 
     def catch_up(self) -> None:
         """Learn what waits to be learnt, and prepare for results; for when nobody waits for this run."""
@@ -377,6 +370,11 @@ class Ledger:
             self._births[part.handle] = request.call, request.tool.id
         while len(self._births) > MAX_HANDLES:
             del self._births[next(iter(self._births))]
+
+
+def _is_unnamed(entry: ToolEntry) -> bool:
+    """Whether what a tool writes, it writes without naming a resource."""
+    return entry.resource is None or not entry.resource.writes
 
 
 def _texts(found: Iterable[Unvouched]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from trionyx_proxy.provenance import Hearsay
 from trionyx_proxy.state import RunStore
@@ -29,6 +30,25 @@ class Named:
 
     name: str
     is_path: bool
+
+
+class ResourceTaint(Protocol):
+    """What a ledger asks of `Resources`."""
+
+    def taint(self, section: str, resources: Iterable[Named]) -> None:
+        """Remember durably that resources hold untrusted data."""
+
+    def is_tainted(self, section: str, resources: Iterable[Named]) -> bool:
+        """Tell whether one of the resources holds untrusted data."""
+
+    def tell(self, digests: Iterable[bytes]) -> None:
+        """Remember durably what is written without naming a resource."""
+
+    def hearsay(self) -> Hearsay:
+        """Return what other runs wrote so."""
+
+    def heard(self) -> Hearsay:
+        """Return the same as far as it was looked up before."""
 
 
 class Resources:
@@ -59,7 +79,7 @@ class Resources:
         # Sorted, they tell nothing of the order of words.
         told = b"".join(sorted(digests))
         if told:
-            self._store.add_hearsay(self._tenant, self._run, self._mark + told)
+            self._store.heard.add(self._tenant, self._run, self._mark + told)
 
     def hearsay(self) -> Hearsay:
         """Return what other untrusted runs of the tenant wrote so, up to now.
@@ -67,7 +87,7 @@ class Resources:
         Raises:
             StateError: that cannot be found out.
         """
-        for number, told in self._store.hearsay(self._tenant, self._run, self._last):
+        for number, told in self._store.heard.since(self._tenant, self._run, self._last):
             self._last = max(self._last, number)
             if told is None:
                 continue

@@ -16,44 +16,32 @@ from typing import Final
 
 from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.provenance.disguises import dialled, disguises, has_spaced_account, shown_numbers
-from trionyx_proxy.provenance.echo import compounds, is_marked, parted
-from trionyx_proxy.provenance.encodings import decoded, is_dense, tokens
+from trionyx_proxy.provenance.echo import parted
+from trionyx_proxy.provenance.encodings import decoded, tokens
 from trionyx_proxy.provenance.mentions import in_order
+from trionyx_proxy.provenance.naming import MAX_NAME, MAX_PARTS, SILENT, identifiers, names, says
 from trionyx_proxy.provenance.shown import Shown
-from trionyx_proxy.provenance.terms import STOP_WORDS
 
 DIGEST_BYTES: Final = 8
 
 MAX_RUN: Final = 10
-"""Words of a run at most, and of a text that is recognised as a whole."""
+"""Words of a run at most, and of a text that is told as a whole."""
 
-_MIN_NUMBERED = 5
-"""Letters and digits of a word with a digit in it that names something; shorter ones are hours and counts."""
+MAX_KNOWN: Final = 500_000
+"""Digests that a run keeps; with more, anything is hearsay to it."""
 
 _MAX_REMEMBERED = 16_384
 """Words that are remembered in memory, so that they are not digested again: texts repeat most of theirs."""
 
-# Weights of words: two telling ones are enough for a run, or six characters of a script that is written without spaces;
-# any number of silent ones is not. In a byte, `_NAMES` is added for a word of an identifier.
-_SILENT, _DENSE, _TELLING, _ENOUGH = 1, 34, 100, 200
+_ENOUGH = 200
+"""Weight of a run: two telling words, or six characters of a script without spaces, or any number of silent words."""
+
+# Added in a byte to the weight of a word of an identifier.
 _NAMES = 128
 _SAID = bytes(weight % _NAMES for weight in range(256))
 # Words that were written, one after another: at least three, or with one of an identifier among them.
 _STRETCH = re.compile(rb"[^\0]{3,}")
 _NAMING_STRETCH = re.compile(rb"[^\0]{3,}|[^\0]*[\x80-\xff][^\0]*")
-_MAX_PARTS = 3
-"""Words of an identifier that are told together."""
-
-_SURE_MARK = re.compile("@|://")
-_NUMBERED = re.compile("[0-9]")
-# `done.The` is two sentences.
-_HOST = re.compile(r"(?:[\w-]+\.)+(?:[a-z]{2,}|[A-Z]{2,}|xn--[\w-]+)|[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
-_TICKET = re.compile(r"[A-Z]{2,}[-_/:#.]?[0-9]{2,}")
-_PLACE = re.compile(r"[/~\\]|\.{1,2}/|[A-Za-z]:\\")
-# Ties an identifier to what stands beside it: a server shows the one without the other.
-_TIED = re.compile(r"[=&?%+~*^$!]+|[^\x00-\x7f]+")
-# Stands around an identifier and is not of it.
-_AROUND = ".:-_#/\\!?"
 # What a digest is of, which is its last byte: a word of a run, one of an identifier, a run, a whole text, whatever has
 # marks in it, a number.
 _WORD, _ANCHOR, _RUN, _WHOLE, _LONE, _NUMBER = b"w", b"a", b"r", b"=", b"l", b"n"
@@ -70,7 +58,6 @@ _COMMON: Final = frozenset(
         ArgumentType.INTEGER,
     }
 )
-_WHOLES, _NAMED_WHOLE = (_WHOLE,), (_WHOLE, _LONE)
 # A field that holds nothing but a name of something: there `fix-login` is one, in prose it is two words.
 _NAMING: Final = frozenset(
     {
@@ -112,6 +99,8 @@ class Hearsay:
         new = {digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)}
         anchors = {digest[:-1] for digest in new if digest.endswith(_ANCHOR)}
         self._known |= new
+        if len(self._known) > MAX_KNOWN:
+            self.is_full = True
         self._anchors |= anchors
         self._words |= anchors | {digest[:-1] for digest in new if digest.endswith(_WORD)}
         self._weights.clear()
@@ -132,14 +121,13 @@ class Hearsay:
             parts = parted(form, is_vouched)
             found |= self._of_words(parts, suspects)
             for part, vouched in parts:
-                for named, names in () if vouched else _named(part, is_vouched):
-                    if len(named) <= MAX_RUN and (suspects is None or not suspects.isdisjoint(named)):
-                        found.add(self._digest(_LONE, "".join(named)))
-                        found |= {self._digest(_WORD, word) for word in named}
-                    for start in range(max(1, len(named) - _MAX_PARTS + 1) if names else 0):
-                        run = named[start : start + _MAX_PARTS]
-                        if suspects is None or not suspects.isdisjoint(run):
-                            found |= self._of_run(run, _ANCHOR)
+                for run in () if vouched else identifiers(part, is_vouched):
+                    if suspects is None or not suspects.isdisjoint(run):
+                        found |= self._of_run(run, _ANCHOR)
+                for run in () if vouched else names(part, is_vouched):
+                    if suspects is None or not suspects.isdisjoint(run):
+                        found.add(self._digest(_LONE, "".join(run)))
+                        found |= {self._digest(_WORD, word) for word in run}
             if 0 < len(words) <= MAX_RUN:
                 found.add(self._digest(_WHOLE, "".join(words)))
                 found |= {self._digest(_WORD, word) for word in words}
@@ -167,7 +155,7 @@ class Hearsay:
         found -= {position for position in found if kinds[position] in _IDENTIFIERS}
         for position, (line, text, kind) in enumerate(zip(shown.lines, shown.texts, kinds, strict=True)):
             if (
-                self._is_whole(line, _NAMED_WHOLE if kind in _NAMING else _WHOLES)
+                self._is_whole(line, *((_WHOLE, _LONE) if kind in _NAMING else (_WHOLE,)))
                 or (kind in _DIALLED and self._is_dialled(text, kind))
                 or (kind in _ACCOUNTS and self._is_account(text, kind))
             ):
@@ -184,10 +172,10 @@ class Hearsay:
         own: list[bool] = []
         for part, vouched in parts:
             more = tokens(part)
-            weights = list(map(_says, more))
+            weights = list(map(says, more))
             words += more
             said += weights
-            own += [not vouched and weight > _SILENT for weight in weights]
+            own += [not vouched and weight > SILENT for weight in weights]
         found: set[bytes] = set()
         for start in range(len(words) - 2):
             end = start + 3
@@ -221,7 +209,7 @@ class Hearsay:
                 if digest not in told:
                     weights[word] = 0
                 else:
-                    weights[word] = _says(word) + _NAMES * (digest in self._anchors)
+                    weights[word] = says(word) + _NAMES * (digest in self._anchors)
         weighed = bytes(map(weights.__getitem__, words))
         if len(weights) > _MAX_REMEMBERED:
             weights.clear()
@@ -244,7 +232,7 @@ class Hearsay:
 
     def _named(self, words: Sequence[str], weights: bytes, start: int, stop: int) -> Iterator[int]:
         """Yield the places of the words of written identifiers that begin here."""
-        for end in range(start + 1, min(stop, start + _MAX_PARTS) + 1):
+        for end in range(start + 1, min(stop, start + MAX_PARTS) + 1):
             if weights[end - 1] < _NAMES:
                 break
             if self._holds(words[start:end]):
@@ -253,10 +241,10 @@ class Hearsay:
     def _holds(self, run: Sequence[str]) -> bool:
         return self._digest(_RUN, " ".join(run)) in self._known
 
-    def _is_whole(self, line: str, ways: Sequence[bytes]) -> bool:
-        words = line.split(maxsplit=MAX_RUN)
+    def _is_whole(self, line: str, *ways: bytes) -> bool:
+        words = line.split(maxsplit=MAX_NAME)
         return (
-            0 < len(words) <= MAX_RUN
+            0 < len(words) <= MAX_NAME
             and all(self._weighed(words))
             and any(self._digest(way, "".join(words)) in self._known for way in ways)
         )
@@ -280,39 +268,3 @@ class Hearsay:
         state = self._state.copy()
         state.update(text.encode("utf-8", "surrogatepass"))
         return state.digest() + kind
-
-
-def _says(word: str) -> int:
-    if len(word) > 1:
-        is_count = len(word) < _MIN_NUMBERED and word.isdigit()
-        return _SILENT if is_count or word in STOP_WORDS else _TELLING
-    return _DENSE if is_dense(word) else _SILENT
-
-
-def _names_something(compound: str, word: str, parts: Sequence[str]) -> bool:
-    """Whether a word with marks is an identifier, not `follow-up`, `and/or`, `e.g.`, `10:30`, `24-hour` or a day.
-
-    Args:
-        compound: as it was written.
-        word: without what stands around it.
-        parts: the words in it.
-    """
-    if _SURE_MARK.search(word) is not None or _HOST.fullmatch(word) is not None:
-        return True
-    if _TICKET.fullmatch(word) is not None or (len(parts) > 1 and _PLACE.match(compound) is not None):
-        return True
-    if any(len(part) >= _MIN_NUMBERED and _NUMBERED.search(part) is not None for part in parts):
-        return True
-    named = [part for part in parts if part.isalpha() and _says(part) >= _TELLING]
-    return len(named) > 1 and not set(word).isdisjoint("./:_#\\")
-
-
-def _named(text: str, is_vouched: Callable[[str], bool]) -> Iterator[tuple[list[str], bool]]:
-    """Yield the words of each compound with marks in it, and whether it is an identifier wherever it stands."""
-    for compound in compounds(text):
-        apart = [piece for piece in _TIED.split(compound) if piece] if _TIED.search(compound) else []
-        for one in (compound, *(piece for piece in apart if not is_vouched(piece))):
-            word = one.strip(_AROUND)
-            parts = tokens(word)
-            if parts and is_marked(word):
-                yield parts, _names_something(one, word, parts)

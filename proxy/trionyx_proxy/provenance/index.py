@@ -214,16 +214,7 @@ class Index:
             tainted: all of it may be somebody else's. Otherwise what repeats an untrusted value is meant.
         """
         self._settle()
-        return self._told(hearsay, text, tainted)
-
-    def said(self, hearsay: Hearsay, texts: Iterable[tuple[str, bool]]) -> None:
-        """Have a run recognise what it said itself as later runs do, which goes further than `wrote` in places.
-
-        Args:
-            hearsay: as the run sees it; learns.
-            texts: each as sent, and whether it was tainted, see `told`.
-        """
-        self._due.append(partial(self._learn_said, hearsay, list(texts)))
+        return hearsay.digests(text, self._is_vouched, None if tainted else self._overheard.words)
 
     def own(self, sent: Iterable[str]) -> Own:
         """Cut up the untrusted texts of one call for its own result; those that `wrote` has already add nothing."""
@@ -293,16 +284,6 @@ class Index:
         self._dialled |= self._remember(self._echo, texts)
         if len(self._dialled) > self._limits.shingles:
             self._echo.is_full = True
-
-    def _learn_said(self, hearsay: Hearsay, texts: list[tuple[str, bool]]) -> None:
-        told: set[bytes] = set()
-        for text, tainted in texts:
-            told |= self._told(hearsay, text, tainted)
-        if told:
-            hearsay.learn(b"".join(told))
-
-    def _told(self, hearsay: Hearsay, text: str, tainted: bool) -> set[bytes]:
-        return hearsay.digests(text, self._is_vouched, None if tainted else self._overheard.words)
 
     def _learn_result(self, call: str, tool: str, leaves: tuple[Leaf, ...]) -> None:
         self._testimony.add(call, tool, leaves)

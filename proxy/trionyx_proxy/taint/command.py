@@ -19,13 +19,10 @@ from trionyx_policies.bundle import load_bundle
 from trionyx_proxy.approvals.command import allowed_operator
 from trionyx_proxy.approvals.display import quoted
 from trionyx_proxy.approvals.people import approvers
-from trionyx_proxy.approvals.sealing import secret_key
 from trionyx_proxy.catalog import Catalog
 from trionyx_proxy.config import Config
 from trionyx_proxy.errors import ConfigError, Problem, StateError
 from trionyx_proxy.provenance import normal
-from trionyx_proxy.statefile import HEARSAY_KEY
-from trionyx_proxy.taint.marks import hearsay_mark
 from trionyx_proxy.taint.register import Everything, Marks, Register, Section, Target, Writings
 from trionyx_proxy.token import mint_ulid
 
@@ -82,14 +79,14 @@ def _list(config: Config, options: argparse.Namespace) -> int:
 def _clear(config: Config, options: argparse.Namespace) -> int:
     by = _allowed(config)
     target = _target(config, options)
+    act = mint_ulid()
     register = Register.open(config.state_directory)
     try:
-        if not register.count(target):
-            raise StateError("nothing of that is tainted; see: trionyx-proxy taint list")
-        act = _recorded(config, options, by)
-        cleared = register.clear(target, hearsay_mark(secret_key(config.state_directory, HEARSAY_KEY)))
+        cleared = register.clear(target, lambda: _record(config, options, act=act, by=by))
     finally:
         register.close()
+    if not cleared:
+        raise StateError("nothing of that is tainted; see: trionyx-proxy taint list")
     log = config.audit.directory / act
     print(
         _line({"act": act, "cleared": cleared, "log": str(log)})
@@ -109,6 +106,7 @@ def _allowed(config: Config) -> str:
 
 
 def _target(config: Config, options: argparse.Namespace) -> Target:
+    _check(options)
     if options.resource and options.section is None:
         raise ConfigError((Problem("--resource", "needs --section"),))
     if options.everything:
@@ -121,6 +119,16 @@ def _target(config: Config, options: argparse.Namespace) -> Target:
         return Section(options.tenant, options.section)
     catalog = Catalog.from_data(load_bundle(config.policy.bundle).data["trionyx"])
     return Section(options.tenant, options.section, spellings(catalog, options.section, options.resource))
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse names that are none: one that is empty would name more than was meant."""
+    for name in ("section", "written_by", "tenant", "resource"):
+        given = getattr(options, name)
+        for text in given if isinstance(given, list) else [given]:
+            is_empty = text == "" and name != "tenant"
+            if text is not None and (is_empty or not text.isprintable()):
+                raise ConfigError((Problem(f"--{name.replace('_', '-')}", "is no name"),))
 
 
 def spellings(catalog: Catalog, section: str, names: list[str]) -> tuple[str, ...]:
@@ -143,13 +151,12 @@ def spellings(catalog: Catalog, section: str, names: list[str]) -> tuple[str, ..
     return tuple(dict.fromkeys(["\0".join(names), *read]))
 
 
-def _recorded(config: Config, options: argparse.Namespace, by: str) -> str:
-    """Put the act on record, and return the name of its log.
+def _record(config: Config, options: argparse.Namespace, *, act: str, by: str) -> None:
+    """Put the act on record, in a log of its own.
 
     Raises:
         AuditError: it is not known to be durable.
     """
-    act = mint_ulid()
     body: dict[str, Any] = {"act": act, "by": by}
     payloads: dict[str, bytes] = {}
     if options.everything:
@@ -171,7 +178,6 @@ def _recorded(config: Config, options: argparse.Namespace, by: str) -> str:
     )
     with log:
         log.submit(Draft(CLEARED, canonicalize(body), payloads)).result()
-    return act
 
 
 def _described(marks: Marks) -> dict[str, Any]:

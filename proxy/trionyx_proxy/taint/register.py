@@ -7,7 +7,7 @@ which. Who may clear, and the record of it, are the caller's business.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Self
 from trionyx_proxy.errors import StateError
 from trionyx_proxy.state import resource_digest
 from trionyx_proxy.statefile import FILE_NAME, Damaged, connect, locked, reason, unusable
-from trionyx_proxy.taint.marks import MARK_BYTES, below
+from trionyx_proxy.taint.marks import below
 
-_OF_RESOURCES = "tenant = :tenant AND server = :section"
-_OF_WRITINGS = "tenant = :tenant AND run = :run AND length(digests) != :mark_bytes"
+# The row without a section is of a lost file, and of all tenants.
+_OF_RESOURCES = "tenant = :tenant AND server = :section AND server != ''"
+_KEPT = "digests != x'00'"
+_OF_WRITINGS = f"tenant = :tenant AND run = :run AND {_KEPT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Register:
             raise StateError(f"there is no state file {path}")
         try:
             with locked(directory / "runs.lock"):
-                return cls(connect(path))
+                return cls(connect(path, must_exist=True))
         except (OSError, Damaged, sqlite3.Error) as error:
             raise StateError(f"the state file {path} cannot be used: {reason(error)}") from error
 
@@ -120,56 +122,51 @@ class Register:
         )
         writings = (
             "SELECT tenant, run, sum(length(digests)), max(digests = x'') FROM hearsay "
-            "WHERE length(digests) != ? GROUP BY tenant, run ORDER BY tenant, run"
+            "WHERE digests != x'00' GROUP BY tenant, run ORDER BY tenant, run"
         )
         with _reported():
             of_resources = self._connection.execute(resources).fetchall()
-            of_writings = self._connection.execute(writings, (MARK_BYTES,)).fetchall()
+            of_writings = self._connection.execute(writings).fetchall()
         return (
             *(Marks(tenant, section, "", count, bool(all_)) for tenant, section, count, all_ in of_resources),
             *(Marks(tenant, "", run, count, bool(all_)) for tenant, run, count, all_ in of_writings),
         )
 
-    def count(self, target: Target) -> int:
-        """Return how many marks a target has.
-
-        Raises:
-            StateError: the file cannot be read.
-        """
-        with _reported():
-            return sum(
-                self._connection.execute(f"SELECT count(*) FROM {table} WHERE {which}", values).fetchone()[0]  # noqa: S608 - constants
-                for table, which, values in _selected(target)
-            )
-
-    def clear(self, target: Target, mark: bytes) -> int:
+    def clear(self, target: Target, record: Callable[[], None]) -> int:
         """Take away the marks of a target, durably; return how many there were.
+
+        Nobody writes the file meanwhile, so what is cleared is what was there when the act was put on record.
 
         Args:
             target: what is to be trusted again.
-            mark: of the key in use, `marks.hearsay_mark`.
+            record: puts the act on record, durably, before anything is cleared; not called if there is no mark.
 
         Raises:
-            StateError: the file cannot be written; nothing is cleared then.
+            StateError: the file cannot be written; nothing is cleared then, as after whatever `record` raises.
         """
-        cleared = 0
         with _reported():
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                count = 0
+                for table, which, values in _selected(target):
+                    found = f"SELECT count(*) FROM {table} WHERE {which}"  # noqa: S608 - constants
+                    count += int(self._connection.execute(found, values).fetchone()[0])
+                if count:
+                    record()
                 for table, which, values in _selected(target):
                     if table == "hearsay":
                         # INVARIANT: ids only rise; an open run reads what is above the last that it has read.
                         last = (
-                            "UPDATE hearsay SET digests = :mark WHERE id = (SELECT max(id) FROM hearsay) AND "
+                            "UPDATE hearsay SET digests = x'00' WHERE id = (SELECT max(id) FROM hearsay) AND "
                         )
-                        cleared += self._connection.execute(last + which, {**values, "mark": mark}).rowcount
-                    cleared += self._connection.execute(f"DELETE FROM {table} WHERE {which}", values).rowcount  # noqa: S608 - constants
+                        self._connection.execute(last + which, values)
+                    self._connection.execute(f"DELETE FROM {table} WHERE {which}", values)  # noqa: S608 - constants
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
-        return cleared
+        return count
 
 
 def _selected(target: Target) -> Iterator[tuple[str, str, dict[str, object]]]:
@@ -177,7 +174,7 @@ def _selected(target: Target) -> Iterator[tuple[str, str, dict[str, object]]]:
     match target:
         case Everything():
             yield "tainted_resource", "TRUE", {}
-            yield "hearsay", "length(digests) != :mark_bytes", {"mark_bytes": MARK_BYTES}
+            yield "hearsay", _KEPT, {}
         case Section(tenant, section, ()):
             yield "tainted_resource", _OF_RESOURCES, {"tenant": tenant, "section": section}
         case Section(tenant, section, resources):
@@ -186,7 +183,7 @@ def _selected(target: Target) -> Iterator[tuple[str, str, dict[str, object]]]:
                 values: dict[str, object] = {"tenant": tenant, "section": section, "resource": digest}
                 yield "tainted_resource", f"{_OF_RESOURCES} AND resource = :resource", values
         case Writings(tenant, run):
-            yield "hearsay", _OF_WRITINGS, {"tenant": tenant, "run": run, "mark_bytes": MARK_BYTES}
+            yield "hearsay", _OF_WRITINGS, {"tenant": tenant, "run": run}
 
 
 @contextmanager
