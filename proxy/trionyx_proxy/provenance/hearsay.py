@@ -34,7 +34,7 @@ _MAX_REMEMBERED = 16_384
 """Words that are remembered in memory, so that they are not digested again: texts repeat most of theirs."""
 
 _ENOUGH = 200
-"""Weight of a run: two telling words, or six characters of a script without spaces, or any number of silent words."""
+"""Weight of a run: two telling words, or six characters of a script without spaces; silent words are never enough."""
 
 # Added in a byte to the weight of a word of an identifier.
 _NAMES = 128
@@ -96,14 +96,18 @@ class Hearsay:
 
     def learn(self, digests: bytes) -> None:
         """Add what a run wrote: digests, one behind the other."""
+        if self.is_full:
+            return
         new = {digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)}
         anchors = {digest[:-1] for digest in new if digest.endswith(_ANCHOR)}
         self._known |= new
-        if len(self._known) > MAX_KNOWN:
-            self.is_full = True
         self._anchors |= anchors
         self._words |= anchors | {digest[:-1] for digest in new if digest.endswith(_WORD)}
         self._weights.clear()
+        if len(self._known) > MAX_KNOWN:
+            self.is_full = True
+            for kept in (self._known, self._anchors, self._words):
+                kept.clear()
 
     def digests(self, text: str, is_vouched: Callable[[str], bool], suspects: Set[str] | None) -> set[bytes]:
         """Return what must be remembered of a written text.
