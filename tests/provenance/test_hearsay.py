@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trionyx_proxy.catalog import ArgumentType
 from trionyx_proxy.core.label import Integrity, Label
-from trionyx_proxy.provenance import Hearsay, Leaf
+from trionyx_proxy.provenance import Hearsay, Index, Leaf, prompt_words
 from trionyx_proxy.provenance.hearsay import MAX_KNOWN
 from trionyx_proxy.provenance.overheard import Overheard
 from trionyx_proxy.provenance.shown import Shown
@@ -334,3 +334,11 @@ def test_days_and_counts_are_nobodys_words(kind: ArgumentType, value: str) -> No
 @pytest.mark.parametrize("written", ["e.g. and/or", "at 10:30", "a follow-up", "on 2026-03-04"])
 def test_marks_alone_make_no_identifier(written: str) -> None:
     assert not signs(heard(f"{written} it is so"), f"{written.split()[-1]} then")
+
+
+def test_an_index_remembers_the_search_words_that_repeat_what_was_overheard() -> None:
+    index = Index(prompt_words("", KEY), KEY)
+    index.add("C1", "mail__list", leaves("Mallory Trent"))
+    index.asked(["about Mallory", "about Emma"], tainted=False)
+    labelled = index.relabel(leaves("about Mallory", "about Emma", label=ORG))
+    assert [leaf.label.integrity for leaf in labelled] == [Integrity.PUBLIC, Integrity.ORG]
