@@ -42,9 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], lo
     actions = group.add_subparsers(required=True, metavar="ACTION")
     listed = actions.add_parser("list", help="count what is kept, by tenant; names are kept as digests")
     listed.set_defaults(command=lambda options: _list(load(options.config), options))
-    clear = actions.add_parser(
-        "clear", help="vouch for what untrusted runs wrote, on record; for runs that start from now on"
-    )
+    clear = actions.add_parser("clear", help="vouch for what untrusted runs wrote, on record")
     clear.set_defaults(command=lambda options: _clear(load(options.config), options))
     which = clear.add_mutually_exclusive_group(required=True)
     which.add_argument("--section", metavar="NAME", help="the resources of this section of the catalog")
